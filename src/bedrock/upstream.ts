@@ -1,0 +1,101 @@
+// Signs, sends and listens: undici at the dispatch level, bytes handed on as they come.
+import { Agent } from 'undici'
+import type { Clock } from '../domain/clock.ts'
+import type { PoolSettings } from '../domain/model.ts'
+import type { Upstream, UpstreamRequest } from '../gateway/ports.ts'
+import type { Operation } from '../wire/operations.ts'
+import { type FarSide, type FarSideSettings, farSide } from './farSide.ts'
+import { upstreamHeaders } from './headers.ts'
+import { rewrite } from './modelIdRewrite.ts'
+import { Reply } from './reply.ts'
+import { upstreamFault } from './upstreamFault.ts'
+
+export interface UpstreamSettings {
+  connectTimeoutMs: number
+  /** Models may think for minutes before the first byte. */
+  headersTimeoutMs: number
+  /** Longest silence in the middle of a reply. */
+  idleTimeoutMs: number
+  /** Open connections to one endpoint; sends beyond it wait for one. */
+  maxConnections: number
+}
+
+/** Idle connections are dropped before AWS's load balancers drop them (60 s): a dead one would cost a request. */
+const KEEP_ALIVE_MS = 30_000
+/** Bounds what a garbage upstream can make us hold. */
+const MAX_RESPONSE_HEADER_BYTES = 64 * 1024
+
+export interface BedrockUpstream extends Upstream {
+  /** Drops the connections that idle; call when nothing is in flight. */
+  close(): Promise<void>
+}
+
+export function createUpstream(settings: UpstreamSettings, farSides: FarSideSettings, clock: Clock): BedrockUpstream {
+  const agent = new Agent({
+    connections: settings.maxConnections,
+    connect: { timeout: settings.connectTimeoutMs },
+    headersTimeout: settings.headersTimeoutMs,
+    bodyTimeout: settings.idleTimeoutMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
+    pipelining: 1,
+  })
+  const known = new Map<PoolSettings, { runtime: FarSide; control: FarSide }>()
+  const sideOf = (pool: PoolSettings, plane: Operation['plane']): FarSide => {
+    let sides = known.get(pool)
+    if (!sides) {
+      sides = { runtime: farSide(pool, 'runtime', farSides), control: farSide(pool, 'control', farSides) }
+      known.set(pool, sides)
+    }
+    return sides[plane]
+  }
+  return {
+    send(pool, request, receiver) {
+      const reply = new Reply(request.operation, receiver)
+      const dispatched = async () => dispatch(agent, sideOf(pool, request.operation.plane), pool, request, reply, clock)
+      // A fault before the dispatch (no credentials, say) is the upstream's as much as one after it.
+      dispatched().catch(error => receiver.failed(upstreamFault(error)))
+      return () => reply.abandon()
+    },
+    close: () => agent.close(),
+  }
+}
+
+async function dispatch(
+  agent: Agent,
+  side: FarSide,
+  pool: PoolSettings,
+  request: UpstreamRequest,
+  reply: Reply,
+  clock: Clock,
+): Promise<void> {
+  const { rawUrl, body } = addressed(pool, request)
+  const path = side.basePath + rawUrl
+  const query = path.indexOf('?')
+  const proof = await side.authorize(
+    {
+      method: request.operation.method,
+      host: side.host,
+      rawPath: query < 0 ? path : path.slice(0, query),
+      rawQuery: query < 0 ? '' : path.slice(query + 1),
+      body,
+    },
+    clock.nowMs(),
+  )
+  if (reply.abandoned) return
+  agent.dispatch(
+    {
+      origin: side.origin,
+      path,
+      method: request.operation.method,
+      headers: upstreamHeaders(request.headers).concat(proof),
+      body: body.length > 0 ? body : null,
+    },
+    reply,
+  )
+}
+
+function addressed(pool: PoolSettings, request: UpstreamRequest): { rawUrl: string; body: Buffer } {
+  if (pool.modelId === undefined || request.modelId === undefined || pool.modelId === request.modelId) return request
+  return rewrite(request, request.operation, request.modelId, pool.modelId)
+}

@@ -1,0 +1,25 @@
+// What went wrong between us and the upstream, as a refusal. Nothing of the upstream's address reaches the client.
+import { errors } from 'undici'
+import type { Refusal } from '../domain/refusal.ts'
+
+export function upstreamFault(error: unknown): Refusal {
+  if (error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError) {
+    return { code: 'upstream-timeout', message: 'The model took too long to answer.' }
+  }
+  if (error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
+    return { code: 'upstream-invalid', message: 'Bedrock sent an answer that is not valid HTTP.' }
+  }
+  if (error instanceof errors.ConnectTimeoutError) {
+    return { code: 'upstream-unreachable', message: 'Bedrock could not be reached in time.' }
+  }
+  if (error instanceof Error && error.name === 'CredentialsProviderError') {
+    return { code: 'upstream-unreachable', message: 'Sluice has no AWS credentials to call Bedrock with.' }
+  }
+  return { code: 'upstream-unreachable', message: `Bedrock could not be reached${codeOf(error)}.` }
+}
+
+/** ECONNREFUSED, UND_ERR_SOCKET and the like: codes tell the kind of fault and nothing else. */
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return ''
+  return ` (${error.code})`
+}

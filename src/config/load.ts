@@ -1,0 +1,142 @@
+// A YAML file to a Config, or every fault of it at once: where, what was expected, what was found.
+import { LineCounter, parseDocument } from 'yaml'
+import type { z } from 'zod'
+import { type Config, configSchema } from './schema.ts'
+
+export interface Fault {
+  /** `file:line:column`, as far as it is known. */
+  place: string
+  /** `models[0].pools[1].region` */
+  setting: string
+  message: string
+}
+
+export type LoadResult = { kind: 'ok'; config: Config } | { kind: 'faulty'; faults: Fault[] }
+
+/** `text` is the content of `file`; `environment` may override host and port. */
+export function parseConfig(
+  text: string,
+  file: string,
+  environment: Record<string, string | undefined> = {},
+): LoadResult {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const placeAt = (offset: number | undefined) => {
+    if (offset === undefined) return file
+    const { line, col } = lines.linePos(offset)
+    return `${file}:${line}:${col}`
+  }
+  if (document.errors.length > 0) {
+    const faults = document.errors.map(error => ({
+      place: placeAt(error.pos[0]),
+      setting: '',
+      message: `expected YAML, found: ${error.message}`,
+    }))
+    return { kind: 'faulty', faults }
+  }
+  const data: unknown = document.toJS() ?? {}
+  const overridden = override(data, environment)
+  const parsed = configSchema.safeParse(overridden.data)
+  const faults = [...overridden.faults]
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      const node = nearestNode(document, issue.path)
+      faults.push(...describe(issue, overridden.data).map(fault => ({ ...fault, place: placeAt(node) })))
+    }
+  }
+  return parsed.success && faults.length === 0 ? { kind: 'ok', config: parsed.data } : { kind: 'faulty', faults }
+}
+
+export function formatFault(fault: Fault): string {
+  return `${fault.place}${fault.setting === '' ? '' : ` ${fault.setting}`}: ${fault.message}`
+}
+
+/** HOST and PORT win over the file, as containers expect. */
+function override(data: unknown, environment: Record<string, string | undefined>): { data: unknown; faults: Fault[] } {
+  const { HOST, PORT } = environment
+  if (!isObject(data) || (!HOST && !PORT)) return { data, faults: [] }
+  const faults: Fault[] = []
+  const server: Record<string, unknown> = isObject(data.server) ? { ...data.server } : {}
+  if (HOST) server.host = HOST
+  if (PORT && /^\d+$/.test(PORT)) server.port = Number(PORT)
+  else if (PORT) faults.push({ place: 'environment', setting: 'PORT', message: `expected a port, found ${show(PORT)}` })
+  return { data: { ...data, server }, faults }
+}
+
+function describe(issue: z.core.$ZodIssue, data: unknown): Omit<Fault, 'place'>[] {
+  const setting = settingName(issue.path)
+  const found = show(valueAt(data, issue.path))
+  if (issue.code === 'unrecognized_keys') {
+    const prefix = setting === '' ? '' : `${setting}.`
+    return issue.keys.map(key => ({
+      setting: prefix + key,
+      message: 'expected a setting that exists, found an unknown one',
+    }))
+  }
+  return [{ setting, message: `expected ${expectation(issue)}, found ${found}` }]
+}
+
+function expectation(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return ARTICLES[issue.expected] ?? issue.expected
+    case 'too_small':
+      return `${bound(issue.origin)} ${issue.inclusive === false ? 'above' : 'of at least'} ${issue.minimum}`
+    case 'too_big':
+      return `${bound(issue.origin)} of at most ${issue.maximum}`
+    case 'invalid_value':
+      return `one of ${issue.values.map(value => String(value)).join(', ')}`
+    case 'invalid_format':
+      return issue.message.startsWith('Invalid') ? `a valid ${issue.format}` : issue.message
+    case 'invalid_union':
+      return 'an http(s) URL or `simulator`'
+    default:
+      return issue.message
+  }
+}
+
+const ARTICLES: Record<string, string> = {
+  object: 'a section (key: value lines)',
+  array: 'a list',
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+}
+
+function bound(origin: string): string {
+  if (origin === 'string') return 'a length'
+  return origin === 'array' ? 'a number of entries' : 'a value'
+}
+
+function settingName(path: PropertyKey[]): string {
+  return path.reduce<string>((text, part) => {
+    if (typeof part === 'number') return `${text}[${part}]`
+    return text === '' ? String(part) : `${text}.${String(part)}`
+  }, '')
+}
+
+function valueAt(data: unknown, path: PropertyKey[]): unknown {
+  return path.reduce<unknown>((value, part) => (isObject(value) ? value[part as string] : undefined), data)
+}
+
+const LONGEST_SHOWN = 80
+
+function show(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  const text = JSON.stringify(value)
+  return text.length <= LONGEST_SHOWN ? text : `${text.slice(0, LONGEST_SHOWN)}…`
+}
+
+/** Where the fault is, or the closest thing around it that is in the file. */
+function nearestNode(document: ReturnType<typeof parseDocument>, path: PropertyKey[]): number | undefined {
+  for (let length = path.length; length >= 0; length--) {
+    const node: unknown = length === 0 ? document.contents : document.getIn(path.slice(0, length), true)
+    if (isObject(node) && Array.isArray(node.range)) return node.range[0]
+  }
+  return undefined
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}

@@ -1,0 +1,243 @@
+// Each setting once: type, unit, default, bounds, meaning. `sluice check` and docs/configuration.md are made from it.
+import { z } from 'zod'
+
+const MINUTE_MS = 60_000
+const ms = (most: number) => z.int().min(0).max(most)
+const name = z
+  .string()
+  .min(1)
+  .max(64)
+  .regex(/^[\w.:-]+$/, 'letters, digits, and . _ : -')
+const glob = z.string().min(1).max(2048)
+const quota = z.number().positive().max(1e12)
+
+const server = z
+  .strictObject({
+    host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
+    port: z.int().min(0).max(65535).default(8080).describe('Port to listen on; 0 picks a free one.'),
+    tls: z
+      .strictObject({
+        certFile: z.string().min(1).describe('PEM file of the certificate chain.'),
+        keyFile: z.string().min(1).describe('PEM file of its private key.'),
+      })
+      .optional()
+      .describe('Absent: plain HTTP/1.1 and prior-knowledge HTTP/2. Present: both by ALPN.'),
+    maxBodyBytes: z
+      .int()
+      .min(1024)
+      .max(100 * 1024 * 1024)
+      .default(25 * 1024 * 1024)
+      .describe('A larger request body is refused (413).'),
+    maxHeaderBytes: z
+      .int()
+      .min(8192)
+      .max(1024 * 1024)
+      .default(32 * 1024)
+      .describe('Larger request headers are refused (431).'),
+    headersTimeoutMs: ms(10 * MINUTE_MS)
+      .min(100)
+      .default(15_000)
+      .describe('A client must have sent its headers by then.'),
+    requestTimeoutMs: ms(60 * MINUTE_MS)
+      .min(100)
+      .default(5 * MINUTE_MS)
+      .describe('A client must have sent its whole request by then.'),
+    idleTimeoutMs: ms(60 * MINUTE_MS)
+      .min(100)
+      .default(75_000)
+      .describe('An idle connection is closed after it; keep it above what stands in front.'),
+    drainMs: ms(60 * MINUTE_MS)
+      .default(30_000)
+      .describe('After SIGTERM, requests in flight have this long to finish.'),
+  })
+  .prefault({})
+  .describe('The front door.')
+
+const upstream = z
+  .strictObject({
+    connectTimeoutMs: ms(5 * MINUTE_MS)
+      .min(1)
+      .default(5_000)
+      .describe('TCP and TLS set-up.'),
+    headersTimeoutMs: ms(120 * MINUTE_MS)
+      .min(1)
+      .default(15 * MINUTE_MS)
+      .describe('From the request to the first byte of the answer: models may think for minutes.'),
+    idleTimeoutMs: ms(120 * MINUTE_MS)
+      .min(1)
+      .default(5 * MINUTE_MS)
+      .describe('Longest silence in the middle of an answer.'),
+    maxConnections: z.int().min(1).max(65_536).default(1024).describe('Open connections to one endpoint.'),
+  })
+  .prefault({})
+  .describe('How Bedrock is called.')
+
+const pool = z
+  .strictObject({
+    name: name.describe('Named in x-sluice-pool, metrics and /status; unique within the model.'),
+    region: z
+      .string()
+      .regex(/^[a-z]{2,4}(-[a-z]+)+-\d+$/, 'an AWS Region such as us-east-1')
+      .describe('AWS Region, for the endpoint and the signature.'),
+    endpoint: z
+      .union([z.literal('simulator'), z.url({ protocol: /^https?$/ })])
+      .optional()
+      .describe("Base URL (a VPC endpoint, a test server), or `simulator`. Absent: AWS's own endpoint of the Region."),
+    modelId: z.string().min(1).max(2048).optional().describe('Replaces the requested modelId in this pool.'),
+    profile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("Profile of the AWS configuration files, for another account's credentials."),
+    requestsPerMinute: quota.optional().describe('Requests quota (RPM). Absent: unlimited.'),
+    tokensPerMinute: quota.optional().describe('Tokens quota (TPM). Absent: unlimited.'),
+  })
+  .describe('One Bedrock quota that can serve the model.')
+
+const model = z
+  .strictObject({
+    name: name.describe('Named in metrics and /status; unique.'),
+    modelIds: z.array(glob).min(1).describe('Globs over the decoded modelId; the first model that matches wins.'),
+    outputBurndown: z
+      .number()
+      .min(1)
+      .max(100)
+      .default(1)
+      .describe('Quota tokens per output token, charged at the end of a call.'),
+    maxOutputTokens: z
+      .int()
+      .min(0)
+      .max(10_000_000)
+      .default(4096)
+      .describe('What Bedrock reserves when a request sets no output cap; 0 for embeddings.'),
+    bytesPerToken: z
+      .number()
+      .min(1)
+      .max(10)
+      .default(3.5)
+      .describe('First guess of request bytes per input token; learned from settled calls afterwards.'),
+    pools: z.array(pool).min(1).describe('One or more quotas that can serve it.'),
+  })
+  .describe('What apps ask for: one waiting room.')
+
+const waits = z
+  .strictObject({
+    high: ms(60 * MINUTE_MS)
+      .default(30_000)
+      .describe('ms a `high` request may wait.'),
+    normal: ms(60 * MINUTE_MS)
+      .default(30_000)
+      .describe('ms a `normal` request may wait.'),
+    low: ms(60 * MINUTE_MS)
+      .default(300_000)
+      .describe('ms a `low` request may wait.'),
+  })
+  .prefault({})
+  .describe('Longest wait by priority class; x-sluice-max-wait-ms may ask for less.')
+
+const admission = z
+  .strictObject({
+    maxWaitMs: waits,
+    maxWaiting: z.int().min(0).max(1_000_000).default(10_000).describe('Requests that may wait for one model.'),
+    burst: z
+      .number()
+      .min(0.001)
+      .max(0.5)
+      .default(0.05)
+      .describe("Part of a minute's quota that may pass at once; the rest comes as a steady rate."),
+  })
+  .prefault({})
+  .describe('When requests wait and when they are refused.')
+
+const auth = z
+  .strictObject({
+    mode: z.literal('open').default('open').describe('Who may call. `open`: anyone who can reach the port.'),
+  })
+  .prefault({})
+  .describe('Who is asking.')
+
+const rate = z.number().min(0).max(1).default(0)
+
+const faults = z
+  .strictObject({
+    errorRate: rate.describe('Part of calls answered with a 500 or 503.'),
+    slowRate: rate.describe('Part of calls delayed by `slowMs`.'),
+    slowMs: ms(60 * MINUTE_MS)
+      .default(0)
+      .describe('That delay.'),
+    cutRate: rate.describe('Part of answers cut in the middle.'),
+    streamExceptionRate: rate.describe('Part of streams that end in an exception frame.'),
+    outage: z.boolean().default(false).describe('Nothing is answered at all.'),
+  })
+  .prefault({})
+  .describe('Faults to order.')
+
+const simulator = z
+  .strictObject({
+    seed: z.int().min(0).default(1).describe('Same seed, same answers.'),
+    window: z
+      .enum(['token-bucket', 'fixed', 'sliding'])
+      .default('token-bucket')
+      .describe('The window its quotas are enforced in; AWS documents none.'),
+    quotas: z
+      .array(
+        z.strictObject({
+          modelIds: z.array(glob).min(1).describe('Globs over the decoded modelId.'),
+          region: z.string().min(1).optional().describe('Only in this Region. Absent: in each.'),
+          requestsPerMinute: quota.optional().describe('RPM. Absent: unlimited.'),
+          tokensPerMinute: quota.optional().describe('TPM. Absent: unlimited.'),
+          outputBurndown: z.number().min(1).max(100).default(1).describe('As in models.'),
+          maxOutputTokens: z.int().min(0).max(10_000_000).default(4096).describe('As in models.'),
+        }),
+      )
+      .optional()
+      .describe(
+        'First match wins; what matches none is unlimited. Absent: the quotas of the pools that use the simulator.',
+      ),
+    latency: z
+      .strictObject({
+        firstTokenMs: ms(60 * MINUTE_MS)
+          .default(250)
+          .describe('Until the first token.'),
+        perTokenMs: z.number().min(0).max(MINUTE_MS).default(8).describe('Between tokens.'),
+        jitter: z.number().min(0).max(1).default(0.2).describe('Relative spread of both.'),
+      })
+      .prefault({})
+      .describe('How fast it answers.'),
+    answerTokens: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(60)
+      .describe("Mean length of an answer; a request's cap bounds it."),
+    faults,
+  })
+  .prefault({})
+  .describe('The built-in stand-in for Bedrock: for `endpoint: simulator` and `sluice simulator`.')
+
+export const configSchema = z
+  .strictObject({
+    server,
+    upstream,
+    models: z.array(model).min(1).describe('Matched in order.'),
+    admission,
+    auth,
+    simulator,
+  })
+  .superRefine((config, context) => {
+    unique(config.models, 'models', context)
+    config.models.forEach((one, i) => unique(one.pools, `models.${i}.pools`, context))
+  })
+
+export type Config = z.infer<typeof configSchema>
+
+function unique(named: { name: string }[], where: string, context: z.RefinementCtx): void {
+  const seen = new Set<string>()
+  named.forEach((one, i) => {
+    if (seen.has(one.name)) {
+      const path = [...where.split('.').map(part => (/^\d+$/.test(part) ? Number(part) : part)), i, 'name']
+      context.addIssue({ code: 'custom', path, message: 'a name not used before' })
+    }
+    seen.add(one.name)
+  })
+}

@@ -1,0 +1,42 @@
+// What apps ask for, whatever the id: one waiting room, one or more pools.
+import { globMatcher } from './modelIds.ts'
+
+export const PRIORITIES = ['high', 'normal', 'low'] as const
+export type Priority = (typeof PRIORITIES)[number]
+
+/** The unit of fairness. */
+export interface Flow {
+  priority: Priority
+  client: string
+  user: string
+}
+
+export interface PoolSettings {
+  name: string
+  region: string
+  /** Replaces the requested id when the pool serves the model under another one (an inference profile). */
+  modelId?: string | undefined
+  /** A base URL, or `simulator`; absent: AWS's own endpoint of the Region. */
+  endpoint?: string | undefined
+  /** A profile of the AWS configuration files, for a pool in another account. */
+  profile?: string | undefined
+  requestsPerMinute?: number | undefined
+  tokensPerMinute?: number | undefined
+}
+
+export interface ModelSettings {
+  name: string
+  modelIds: string[]
+  outputBurndown: number
+  /** What Bedrock reserves when a request sets no cap. */
+  maxOutputTokens: number
+  /** Where the learned average starts. */
+  bytesPerToken: number
+  pools: PoolSettings[]
+}
+
+/** The first model with a glob that fits wins. */
+export function modelFinder(models: ModelSettings[]): (modelId: string) => ModelSettings | undefined {
+  const globs = models.flatMap(model => model.modelIds.map(glob => ({ model, fits: globMatcher(glob) })))
+  return modelId => globs.find(glob => glob.fits(modelId))?.model
+}

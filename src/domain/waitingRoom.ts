@@ -1,0 +1,196 @@
+// The waiting room of one model: its pools, who waits, who holds a reservation. A pure state machine in arrival order:
+// nobody overtakes the head, so a large request is never starved. Time arrives as an argument.
+import { Pool, type PoolQuota } from './pool.ts'
+import type { Refusal } from './refusal.ts'
+
+export interface RoomSettings {
+  pools: ({ name: string } & PoolQuota)[]
+  burstShare: number
+  maxWaiting: number
+}
+
+export interface Ticket {
+  id: string
+  /** Tokens to reserve: estimated input + max output. */
+  tokens: number
+  deadlineMs: number
+}
+
+export interface Grant {
+  ticketId: string
+  pool: string
+}
+
+export type Entry = { kind: 'granted'; grant: Grant } | { kind: 'waiting' } | { kind: 'refused'; refusal: Refusal }
+
+interface Reservation {
+  ticket: Ticket
+  pool: Pool
+  requeues: number
+}
+
+/** Grants one call may hand out: bounds the time a caller, or later a script, holds everyone else up. */
+const MAX_GRANTS_PER_PUMP = 32
+/** A ticket the upstream throttled this often is given back to its sender. */
+export const MAX_REQUEUES = 3
+/** How long a pool rests after the upstream throttled it, doubled with each requeue of the same ticket. */
+const HOLD_AFTER_THROTTLE_MS = 500
+const SHORTEST_RETRY_MS = 1_000
+const LONGEST_RETRY_MS = 300_000
+
+export class WaitingRoom {
+  readonly pools: Pool[]
+  readonly #settings: RoomSettings
+  /** Returned tickets wait before newcomers; both in order of entry. */
+  readonly #returned = new Map<string, { ticket: Ticket; requeues: number }>()
+  readonly #waiting = new Map<string, Ticket>()
+  readonly #reservations = new Map<string, Reservation>()
+  #waitingTokens = 0
+
+  constructor(settings: RoomSettings, nowMs: number) {
+    this.#settings = settings
+    this.pools = settings.pools.map(pool => new Pool(pool.name, pool, settings.burstShare, nowMs))
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.size + this.#returned.size
+  }
+
+  get waitingTokens(): number {
+    return this.#waitingTokens
+  }
+
+  get reservedCount(): number {
+    return this.#reservations.size
+  }
+
+  /** Grants at once when nobody waits and a pool fits; otherwise a place in the line, or a refusal. */
+  enter(ticket: Ticket, nowMs: number): Entry {
+    if (!this.pools.some(pool => pool.canEverHold(ticket.tokens))) {
+      return { kind: 'refused', refusal: cannotFit(ticket.tokens, this.pools) }
+    }
+    if (this.waitingCount === 0) {
+      const pool = this.#fitting(ticket, nowMs)
+      if (pool) return { kind: 'granted', grant: this.#grant(ticket, pool, 0) }
+    }
+    if (this.waitingCount >= this.#settings.maxWaiting) return { kind: 'refused', refusal: this.#queueFull() }
+    this.#waiting.set(ticket.id, ticket)
+    this.#waitingTokens += ticket.tokens
+    return { kind: 'waiting' }
+  }
+
+  /** Grants to the head of the line while it fits. */
+  pump(nowMs: number): Grant[] {
+    const grants: Grant[] = []
+    while (grants.length < MAX_GRANTS_PER_PUMP) {
+      const head = this.#head()
+      const pool = head && this.#fitting(head.ticket, nowMs)
+      if (!pool) break
+      this.leave(head.ticket.id)
+      grants.push(this.#grant(head.ticket, pool, head.requeues))
+    }
+    return grants
+  }
+
+  /** Milliseconds until the head may fit; undefined when nobody waits. */
+  msUntilNextGrant(nowMs: number): number | undefined {
+    const head = this.#head()
+    if (!head) return undefined
+    const waits = this.#able(head.ticket).map(pool => {
+      pool.refill(nowMs)
+      return pool.msUntilFits(head.ticket.tokens, nowMs)
+    })
+    return Math.min(...waits)
+  }
+
+  /** Out of the line: deadline passed, or the client went away. False when it was not in it. */
+  leave(ticketId: string): boolean {
+    const ticket = this.#waiting.get(ticketId) ?? this.#returned.get(ticketId)?.ticket
+    if (!ticket) return false
+    this.#waiting.delete(ticketId)
+    this.#returned.delete(ticketId)
+    this.#waitingTokens -= ticket.tokens
+    return true
+  }
+
+  /** Ends a reservation with what was really charged. Exactly once: a second call, or an unknown id, changes nothing. */
+  settle(ticketId: string, chargedTokens: number, nowMs: number): boolean {
+    const reservation = this.#reservations.get(ticketId)
+    if (!reservation) return false
+    this.#reservations.delete(ticketId)
+    reservation.pool.refill(nowMs)
+    reservation.pool.giveBack(reservation.ticket.tokens - chargedTokens)
+    return true
+  }
+
+  /**
+   * The upstream throttled it: back to the head of the line. Its reservation is spent, not refunded: the upstream's bucket
+   * is emptier than ours. False when it has come back too often, or its deadline has passed.
+   */
+  requeue(ticketId: string, nowMs: number): boolean {
+    const reservation = this.#reservations.get(ticketId)
+    if (!reservation) return false
+    this.#reservations.delete(ticketId)
+    const { ticket, pool, requeues } = reservation
+    pool.heldUntilMs = nowMs + HOLD_AFTER_THROTTLE_MS * 2 ** requeues
+    if (requeues >= MAX_REQUEUES || ticket.deadlineMs <= nowMs) return false
+    this.#returned.set(ticketId, { ticket, requeues: requeues + 1 })
+    this.#waitingTokens += ticket.tokens
+    return true
+  }
+
+  /** How long the work now in line takes at the configured rates: when a refused client should come back. */
+  backlogMs(): number {
+    const total = (rate: (pool: Pool) => number | undefined) =>
+      this.pools.reduce((sum, pool) => sum + (rate(pool) ?? Number.POSITIVE_INFINITY), 0)
+    const requestsMs = this.waitingCount / total(pool => pool.requests?.shape.slowRate)
+    const tokensMs = this.#waitingTokens / total(pool => pool.tokens?.shape.slowRate)
+    return Math.min(Math.max(requestsMs, tokensMs, SHORTEST_RETRY_MS), LONGEST_RETRY_MS)
+  }
+
+  #head(): { ticket: Ticket; requeues: number } | undefined {
+    for (const returned of this.#returned.values()) return returned
+    for (const ticket of this.#waiting.values()) return { ticket, requeues: 0 }
+    return undefined
+  }
+
+  #able(ticket: Ticket): Pool[] {
+    return this.pools.filter(pool => pool.canEverHold(ticket.tokens))
+  }
+
+  /** Of the pools the ticket fits now, the one that keeps the most water. */
+  #fitting(ticket: Ticket, nowMs: number): Pool | undefined {
+    let best: Pool | undefined
+    for (const pool of this.pools) {
+      if (!pool.canEverHold(ticket.tokens)) continue
+      pool.refill(nowMs)
+      if (pool.msUntilFits(ticket.tokens, nowMs) > 0) continue
+      if (!best || pool.waterSeconds(ticket.tokens) > best.waterSeconds(ticket.tokens)) best = pool
+    }
+    return best
+  }
+
+  #grant(ticket: Ticket, pool: Pool, requeues: number): Grant {
+    pool.take(ticket.tokens)
+    this.#reservations.set(ticket.id, { ticket, pool, requeues })
+    return { ticketId: ticket.id, pool: pool.name }
+  }
+
+  #queueFull(): Refusal {
+    return {
+      code: 'queue-full',
+      message: `Too many requests are waiting already (${this.waitingCount}), please wait before trying again.`,
+      retryAfterMs: this.backlogMs(),
+    }
+  }
+}
+
+function cannotFit(tokens: number, pools: Pool[]): Refusal {
+  const largest = Math.max(...pools.map(pool => pool.tokens?.shape.quotaPerMinute ?? 0))
+  return {
+    code: 'cannot-fit',
+    message:
+      `The request needs ${tokens} tokens (estimated input + maximum output), more than the largest ` +
+      `tokens-per-minute quota of the model, ${largest}. Lower its output cap or shorten its input.`,
+  }
+}

@@ -1,0 +1,136 @@
+// One send and what became of it. What the upstream says goes straight on to the client; a throttle is held back,
+// because the client need never hear of it.
+import type { Usage } from '../domain/charge.ts'
+import type { Dimension } from '../domain/pool.ts'
+import type { Refusal } from '../domain/refusal.ts'
+import type { Answer, Finished, FlowControl, Notes, Receiver, WholeReply } from './ports.ts'
+
+type State =
+  | { kind: 'sent' }
+  | { kind: 'answering'; status: number }
+  | { kind: 'answered'; status: number; usage: Usage | undefined }
+  | { kind: 'throttled'; reply: WholeReply; dimension: Dimension | 'unknown' }
+  | { kind: 'failed'; refusal: Refusal }
+  | { kind: 'cut'; status: number; refusal: Refusal }
+  | { kind: 'aborted' }
+
+const NO_FLOW: FlowControl = { pause() {}, resume() {} }
+
+export class Attempt implements Receiver {
+  readonly #answer: Answer
+  readonly #notes: Notes
+  readonly #firstByte: () => void
+  #state: State = { kind: 'sent' }
+  #ended: () => void = () => {}
+
+  constructor(answer: Answer, notes: Notes, firstByte: () => void) {
+    this.#answer = answer
+    this.#notes = notes
+    this.#firstByte = firstByte
+  }
+
+  /** Runs `send` and resolves when the attempt has ended; an abort abandons the call and ends it too. */
+  over(signal: AbortSignal, send: () => () => void): Promise<void> {
+    return new Promise(resolve => {
+      if (signal.aborted) {
+        this.#state = { kind: 'aborted' }
+        resolve()
+        return
+      }
+      let abandon: (() => void) | undefined
+      const onAbort = () => {
+        if (this.#isOver()) return
+        this.#state = { kind: 'aborted' }
+        abandon?.()
+        resolve()
+      }
+      this.#ended = () => {
+        signal.removeEventListener('abort', onAbort)
+        resolve()
+      }
+      signal.addEventListener('abort', onAbort)
+      abandon = send()
+    })
+  }
+
+  get usage(): Usage | undefined {
+    return this.#state.kind === 'answered' ? this.#state.usage : undefined
+  }
+
+  get throttle(): Dimension | 'unknown' | undefined {
+    return this.#state.kind === 'throttled' ? this.#state.dimension : undefined
+  }
+
+  /** Bedrock charges nothing for a call it answered with an error, nor for one that never reached it. */
+  get chargesNothing(): boolean {
+    return (this.#state.kind === 'answered' && this.#state.status >= 400) || this.#state.kind === 'failed'
+  }
+
+  head(status: number, headers: string[], flow: FlowControl): void {
+    if (this.#isOver()) return
+    this.#state = { kind: 'answering', status }
+    this.#firstByte()
+    this.#answer.head(status, headers, this.#notes, flow)
+  }
+
+  data(chunk: Buffer): void {
+    if (!this.#isOver()) this.#answer.data(chunk)
+  }
+
+  end(usage: Usage | undefined): void {
+    if (this.#state.kind !== 'answering') return
+    this.#state = { kind: 'answered', status: this.#state.status, usage }
+    this.#answer.end()
+    this.#ended()
+  }
+
+  throttled(reply: WholeReply, dimension: Dimension | 'unknown'): void {
+    if (this.#isOver()) return
+    this.#state = { kind: 'throttled', reply, dimension }
+    this.#ended()
+  }
+
+  failed(refusal: Refusal): void {
+    if (this.#isOver()) return
+    if (this.#state.kind === 'answering') {
+      this.#state = { kind: 'cut', status: this.#state.status, refusal }
+      this.#answer.cut()
+    } else {
+      this.#state = { kind: 'failed', refusal }
+      this.#answer.refuse(refusal, this.#notes)
+    }
+    this.#ended()
+  }
+
+  /** Out of turns: the client hears the upstream's own words. `retryAfterMs` adds when to come back. */
+  deliverThrottle(run: Finished, retryAfterMs?: number): void {
+    if (this.#state.kind !== 'throttled') return
+    const { status, headers, body } = this.#state.reply
+    run.outcome = 'answered'
+    run.status = status
+    const notes = retryAfterMs === undefined ? this.#notes : { ...this.#notes, retryAfterMs }
+    this.#answer.head(status, headers, notes, NO_FLOW)
+    this.#answer.data(body)
+    this.#answer.end()
+  }
+
+  report(run: Finished): void {
+    const state = this.#state
+    if (state.kind === 'answered') {
+      run.outcome = 'answered'
+      run.status = state.status
+      run.usage = state.usage
+    } else if (state.kind === 'failed') {
+      run.outcome = 'refused'
+      run.refusal = state.refusal
+    } else if (state.kind === 'cut') {
+      run.outcome = 'cut'
+      run.status = state.status
+      run.refusal = state.refusal
+    }
+  }
+
+  #isOver(): boolean {
+    return this.#state.kind !== 'sent' && this.#state.kind !== 'answering'
+  }
+}

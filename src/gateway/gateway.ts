@@ -1,0 +1,181 @@
+// The use case: price → admit (or wait) → send → judge → (again) → settle.
+
+import { reservedTokens, settledTokens } from '../domain/charge.ts'
+import type { Clock } from '../domain/clock.ts'
+import type { InputEstimate } from '../domain/estimate.ts'
+import type { ModelSettings, PoolSettings } from '../domain/model.ts'
+import { Attempt } from './attempt.ts'
+import type { Answer, Ask, Decision, Demand, Finished, Invocation, Ledger, Observer, Upstream } from './ports.ts'
+
+export interface GatewayParts {
+  ledger: Ledger
+  upstream: Upstream
+  observer: Observer
+  clock: Clock
+  /** By model name. */
+  estimates: Map<string, InputEstimate>
+  /** Where calls go that name no model. */
+  unmeteredPool: (invocation: Invocation) => PoolSettings
+}
+
+export class Gateway {
+  readonly #parts: GatewayParts
+  #inFlight = 0
+
+  constructor(parts: GatewayParts) {
+    this.#parts = parts
+  }
+
+  /** Invocations accepted and not yet ended, waiting ones included. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Resolves when the invocation has ended. Never rejects for anything the client or the upstream does. */
+  async handle(invocation: Invocation, answer: Answer): Promise<void> {
+    this.#inFlight += 1
+    const run = newRun(invocation, this.#parts.clock.nowMs())
+    try {
+      if (invocation.model && invocation.demand)
+        await this.#metered(invocation, invocation.model, invocation.demand, answer, run)
+      else await this.#unmetered(invocation, answer, run)
+    } finally {
+      this.#inFlight -= 1
+      run.totalMs = Math.max(0, this.#parts.clock.nowMs() - run.startedMs)
+      this.#parts.observer.finished(run)
+    }
+  }
+
+  async #metered(
+    invocation: Invocation,
+    model: ModelSettings,
+    demand: Demand,
+    answer: Answer,
+    run: Run,
+  ): Promise<void> {
+    const { ledger, estimates } = this.#parts
+    const estimate = estimates.get(model.name)!
+    const ask: Ask = {
+      ticketId: invocation.id,
+      model: model.name,
+      flow: invocation.flow,
+      tokens: reservedTokens(
+        estimate.tokens(demand.textBytes, demand.mediaTokens),
+        demand.outputCap ?? model.maxOutputTokens * demand.answers,
+      ),
+      deadlineMs: run.startedMs + invocation.maxWaitMs,
+    }
+    run.reservedTokens = ask.tokens
+    // Usage unknown (abort, cut, no figure): the reservation stands as the charge.
+    let chargedTokens = ask.tokens
+    try {
+      const attempt = await this.#untilAnswered(invocation, model, ask, answer, run)
+      if (!attempt) return
+      if (attempt.usage) {
+        chargedTokens = settledTokens(attempt.usage, model.outputBurndown)
+        const { inputTokens, cacheReadTokens, cacheWriteTokens } = attempt.usage
+        estimate.learn(demand.textBytes, demand.mediaTokens, inputTokens + cacheReadTokens + cacheWriteTokens)
+      } else if (attempt.chargesNothing) {
+        chargedTokens = 0
+      }
+      run.chargedTokens = chargedTokens
+    } finally {
+      ledger.settle(ask, chargedTokens)
+    }
+  }
+
+  /** The send that was answered, or nothing when the client was refused or left before one. */
+  async #untilAnswered(
+    invocation: Invocation,
+    model: ModelSettings,
+    ask: Ask,
+    answer: Answer,
+    run: Run,
+  ): Promise<Attempt | undefined> {
+    const { ledger, clock } = this.#parts
+    let decision = await ledger.acquire(ask, invocation.signal)
+    let throttled: Attempt | undefined
+    for (;;) {
+      run.waitMs = Math.max(0, clock.nowMs() - run.startedMs) - run.sendingMs
+      if (decision.kind !== 'granted') {
+        conclude(decision, throttled, answer, run)
+        return undefined
+      }
+      const { pool } = decision
+      const attempt = await this.#send(invocation, model.pools.find(candidate => candidate.name === pool)!, answer, run)
+      if (!attempt.throttle) return attempt
+      run.throttles += 1
+      throttled = attempt
+      decision = await ledger.requeue(ask, invocation.signal)
+    }
+  }
+
+  async #unmetered(invocation: Invocation, answer: Answer, run: Run): Promise<void> {
+    const pool = invocation.model?.pools[0] ?? this.#parts.unmeteredPool(invocation)
+    const attempt = await this.#send(invocation, pool, answer, run)
+    if (attempt.throttle) attempt.deliverThrottle(run)
+  }
+
+  async #send(invocation: Invocation, pool: PoolSettings, answer: Answer, run: Run): Promise<Attempt> {
+    const { clock, upstream } = this.#parts
+    run.attempts += 1
+    run.pool = pool.name
+    const sentMs = clock.nowMs()
+    const attempt = new Attempt(answer, { pool: pool.name, waitMs: run.waitMs, attempts: run.attempts }, () => {
+      run.firstByteMs = Math.max(0, clock.nowMs() - sentMs)
+    })
+    await attempt.over(invocation.signal, () => upstream.send(pool, invocation.request, attempt))
+    run.sendingMs += Math.max(0, clock.nowMs() - sentMs)
+    attempt.report(run)
+    return attempt
+  }
+}
+
+/** A Finished in the making. */
+interface Run extends Finished {
+  startedMs: number
+  sendingMs: number
+}
+
+function newRun(invocation: Invocation, nowMs: number): Run {
+  return {
+    id: invocation.id,
+    operation: invocation.request.operation.name,
+    model: invocation.model?.name ?? 'none',
+    pool: undefined,
+    flow: invocation.flow,
+    outcome: 'aborted',
+    status: undefined,
+    refusal: undefined,
+    waitMs: 0,
+    firstByteMs: undefined,
+    totalMs: 0,
+    attempts: 0,
+    throttles: 0,
+    reservedTokens: 0,
+    chargedTokens: 0,
+    usage: undefined,
+    startedMs: nowMs,
+    sendingMs: 0,
+  }
+}
+
+/** No turn came: the upstream's own throttle if there was one, else the ledger's refusal; nothing to one who left. */
+function conclude(
+  decision: Exclude<Decision, { kind: 'granted' }>,
+  throttled: Attempt | undefined,
+  answer: Answer,
+  run: Run,
+) {
+  if (decision.kind === 'left') return
+  if (throttled?.throttle) {
+    throttled.deliverThrottle(run, decision.refusal.retryAfterMs)
+    return
+  }
+  run.outcome = 'refused'
+  run.refusal = decision.refusal
+  answer.refuse(
+    decision.refusal,
+    run.pool === undefined ? undefined : { pool: run.pool, waitMs: run.waitMs, attempts: run.attempts },
+  )
+}

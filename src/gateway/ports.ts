@@ -1,0 +1,172 @@
+// What the gateway needs from the world, in its own words. The adapters live in memory/ (later redis/), bedrock/, http/ and telemetry/.
+import type { Usage } from '../domain/charge.ts'
+import type { Flow, ModelSettings, PoolSettings } from '../domain/model.ts'
+import type { Dimension } from '../domain/pool.ts'
+import type { Refusal } from '../domain/refusal.ts'
+import type { Operation } from '../wire/operations.ts'
+
+/** One Bedrock call, stripped of HTTP. */
+export interface Invocation {
+  id: string
+  /** Which model's quotas it draws on; absent for calls that Bedrock does not meter and that name no model. */
+  model?: ModelSettings
+  /** Absent: not metered, so it is sent at once. */
+  demand?: Demand
+  flow: Flow
+  /** How long it may wait for its turn, in all. */
+  maxWaitMs: number
+  request: UpstreamRequest
+  /** Aborted when the client has gone away. */
+  signal: AbortSignal
+}
+
+/** What must be known of a request before it is admitted. */
+export interface Demand {
+  /** Bytes the model reads as text, JSON included. */
+  textBytes: number
+  /** Estimated tokens of images, documents and other media. */
+  mediaTokens: number
+  /** The request's own bound on output tokens; absent: the model's maximum. */
+  outputCap?: number
+  /** Answers asked for in one call; `outputCap` already counts them. */
+  answers: number
+}
+
+/** The request as it came, less what was meant for Sluice. */
+export interface UpstreamRequest {
+  operation: Operation
+  /** The model's id as the client spelt it, decoded. */
+  modelId?: string
+  rawUrl: string
+  /** Flat name, value, name, value, … in the order they came. */
+  headers: string[]
+  body: Buffer
+}
+
+// ---- ledger ----
+
+export interface Ask {
+  ticketId: string
+  model: string
+  flow: Flow
+  /** Estimated input + max output. */
+  tokens: number
+  deadlineMs: number
+}
+
+export type Decision =
+  | { kind: 'granted'; pool: string }
+  | { kind: 'refused'; refusal: Refusal }
+  /** The signal was aborted while waiting. */
+  | { kind: 'left' }
+
+/**
+ * Where pools, waiting rooms and reservations live. Every granted ticket is ended by exactly one `settle` or `requeue`;
+ * ending it twice changes nothing.
+ */
+export interface Ledger {
+  /** Resolves when it is this request's turn, or never will be. Never rejects. */
+  acquire(ask: Ask, signal: AbortSignal): Promise<Decision>
+  /** The granted pool throttled it: wait again, ahead of newcomers, until the same deadline. */
+  requeue(ask: Ask, signal: AbortSignal): Promise<Decision>
+  /** `chargedTokens`: what Bedrock really charged. */
+  settle(ask: Ask, chargedTokens: number): void
+  status(): ModelStatus[]
+}
+
+export interface ModelStatus {
+  model: string
+  waiting: number
+  waitingTokens: number
+  inFlight: number
+  /** When a request that arrived now would be likely to have its turn, ms. */
+  backlogMs: number
+  pools: PoolStatus[]
+}
+
+export interface PoolStatus {
+  pool: string
+  requests?: LevelStatus
+  tokens?: LevelStatus
+}
+
+export interface LevelStatus {
+  quotaPerMinute: number
+  burst: number
+  level: number
+}
+
+// ---- far side ----
+
+export interface FlowControl {
+  pause(): void
+  resume(): void
+}
+
+export interface WholeReply {
+  status: number
+  headers: string[]
+  body: Buffer
+}
+
+/** Hears of one send: either `head`, any `data`, `end`; or `throttled`; or at any point `failed`. Nothing follows the last three. */
+export interface Receiver {
+  head(status: number, headers: string[], flow: FlowControl): void
+  data(chunk: Buffer): void
+  /** `usage`: what the reply said it used; absent when it did not. */
+  end(usage: Usage | undefined): void
+  /** The quota said no, before anything else was heard. The whole reply is small and bounded. */
+  throttled(reply: WholeReply, dimension: Dimension | 'unknown'): void
+  failed(refusal: Refusal): void
+}
+
+export interface Upstream {
+  /** Signs and sends to the pool. The returned function abandons the call; the receiver then hears nothing more. */
+  send(pool: PoolSettings, request: UpstreamRequest, receiver: Receiver): () => void
+}
+
+// ---- near side ----
+
+/** What Sluice adds to an answer, for the client's eyes. */
+export interface Notes {
+  pool: string
+  waitMs: number
+  attempts: number
+  /** Set when the upstream throttled it for good: when to come back. */
+  retryAfterMs?: number
+}
+
+/** Where the answer to one invocation goes. */
+export interface Answer {
+  head(status: number, headers: string[], notes: Notes, flow: FlowControl): void
+  data(chunk: Buffer): void
+  end(): void
+  /** The upstream broke off after the head: the client must see a broken answer, never one that looks whole. */
+  cut(): void
+  refuse(refusal: Refusal, notes?: Notes): void
+}
+
+/** One line of the day's book, written once an invocation has ended, however it did. */
+export interface Finished {
+  id: string
+  operation: string
+  model: string
+  pool: string | undefined
+  flow: Flow
+  outcome: 'answered' | 'refused' | 'aborted' | 'cut'
+  status: number | undefined
+  refusal: Refusal | undefined
+  waitMs: number
+  /** From the first send to the first byte of the head. */
+  firstByteMs: number | undefined
+  totalMs: number
+  attempts: number
+  throttles: number
+  reservedTokens: number
+  chargedTokens: number
+  usage: Usage | undefined
+}
+
+export interface Observer {
+  finished(invocation: Finished): void
+}

@@ -1,0 +1,49 @@
+// The request's body as the bytes that came, within a bound.
+import type { Request } from '../transport/onePort.ts'
+
+export type BodyResult = { kind: 'ok'; body: Buffer } | { kind: 'too-large' } | { kind: 'gone' }
+
+const EMPTY = Buffer.alloc(0)
+/** Of a refused body this much is still read, so that the client gets to see the refusal; then the connection is cut. */
+const MAX_DISCARDED_BYTES = 32 * 1024 * 1024
+
+export function readBody(request: Request, limitBytes: number): Promise<BodyResult> {
+  const declared = Number(request.headers['content-length'])
+  if (declared > limitBytes) return Promise.resolve({ kind: 'too-large' })
+  return new Promise(resolve => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    const onData = (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes <= limitBytes) chunks.push(chunk)
+      else settle({ kind: 'too-large' })
+    }
+    const onEnd = () => settle({ kind: 'ok', body: chunks.length === 1 ? chunks[0]! : concat(chunks) })
+    const onGone = () => settle({ kind: 'gone' })
+    const settle = (result: BodyResult) => {
+      request.off('data', onData)
+      request.off('end', onEnd)
+      request.off('error', onGone)
+      request.off('close', onGone)
+      resolve(result)
+    }
+    request.on('data', onData)
+    request.on('end', onEnd)
+    request.on('error', onGone)
+    request.on('close', onGone)
+  })
+}
+
+function concat(chunks: Buffer[]): Buffer {
+  return chunks.length === 0 ? EMPTY : Buffer.concat(chunks)
+}
+
+/** Reads on without keeping: the client of a refused request may still be sending, and must not be reset before it reads. */
+export function discardBody(request: Request): void {
+  let bytes = 0
+  request.on('error', () => {})
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > MAX_DISCARDED_BYTES) request.destroy()
+  })
+}

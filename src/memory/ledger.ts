@@ -1,0 +1,143 @@
+// The ledger of one process: the waiting rooms of domain/, with promises and timers around them.
+import type { Clock } from '../domain/clock.ts'
+import type { ModelSettings } from '../domain/model.ts'
+import type { Pool } from '../domain/pool.ts'
+import { type Grant, WaitingRoom } from '../domain/waitingRoom.ts'
+import type { Ask, Decision, Ledger, LevelStatus, ModelStatus } from '../gateway/ports.ts'
+
+export interface AdmissionSettings {
+  burst: number
+  maxWaiting: number
+}
+
+interface Waiter {
+  decide(decision: Decision): void
+}
+
+/** Timers fire up to a millisecond early; asking a little later spares a second look. */
+const TIMER_SLACK_MS = 1
+
+export function createMemoryLedger(models: ModelSettings[], admission: AdmissionSettings, clock: Clock): Ledger {
+  const rooms = new Map(models.map(model => [model.name, new RoomKeeper(model, admission, clock)]))
+  const room = (name: string): RoomKeeper => {
+    const found = rooms.get(name)
+    if (!found) throw new Error(`the ledger has no model ${name}`)
+    return found
+  }
+  return {
+    acquire: (ask, signal) => room(ask.model).acquire(ask, signal),
+    requeue: (ask, signal) => room(ask.model).requeue(ask, signal),
+    settle: (ask, chargedTokens) => room(ask.model).settle(ask, chargedTokens),
+    status: () => [...rooms.values()].map(keeper => keeper.status()),
+  }
+}
+
+class RoomKeeper {
+  readonly #model: string
+  readonly #room: WaitingRoom
+  readonly #clock: Clock
+  readonly #waiters = new Map<string, Waiter>()
+  #cancelWake: (() => void) | undefined
+
+  constructor(model: ModelSettings, admission: AdmissionSettings, clock: Clock) {
+    const settings = { pools: model.pools, burstShare: admission.burst, maxWaiting: admission.maxWaiting }
+    this.#model = model.name
+    this.#room = new WaitingRoom(settings, clock.nowMs())
+    this.#clock = clock
+  }
+
+  acquire(ask: Ask, signal: AbortSignal): Promise<Decision> {
+    if (signal.aborted) return Promise.resolve({ kind: 'left' })
+    const ticket = { id: ask.ticketId, tokens: ask.tokens, deadlineMs: ask.deadlineMs }
+    const entry = this.#room.enter(ticket, this.#clock.nowMs())
+    if (entry.kind === 'granted') return Promise.resolve({ kind: 'granted', pool: entry.grant.pool })
+    if (entry.kind === 'refused') return Promise.resolve(entry)
+    return this.#wait(ask, signal)
+  }
+
+  requeue(ask: Ask, signal: AbortSignal): Promise<Decision> {
+    const returned = this.#room.requeue(ask.ticketId, this.#clock.nowMs())
+    if (!returned) return Promise.resolve({ kind: 'refused', refusal: this.#waitTimeout() })
+    return this.#wait(ask, signal)
+  }
+
+  settle(ask: Ask, chargedTokens: number): void {
+    if (this.#room.settle(ask.ticketId, chargedTokens, this.#clock.nowMs())) this.#pump()
+  }
+
+  status(): ModelStatus {
+    const nowMs = this.#clock.nowMs()
+    return {
+      model: this.#model,
+      waiting: this.#room.waitingCount,
+      waitingTokens: this.#room.waitingTokens,
+      inFlight: this.#room.reservedCount,
+      backlogMs: this.#room.waitingCount === 0 ? 0 : Math.round(this.#room.backlogMs()),
+      pools: this.#room.pools.map(pool => poolStatus(pool, nowMs)),
+    }
+  }
+
+  #wait(ask: Ask, signal: AbortSignal): Promise<Decision> {
+    return new Promise(resolve => {
+      const leave = (decision: Decision) => {
+        if (!this.#room.leave(ask.ticketId)) return
+        this.#decide(ask.ticketId, decision)
+        this.#pump()
+      }
+      const onAbort = () => leave({ kind: 'left' })
+      const cancelDeadline = this.#clock.after(ask.deadlineMs - this.#clock.nowMs(), () =>
+        leave({ kind: 'refused', refusal: this.#waitTimeout() }),
+      )
+      signal.addEventListener('abort', onAbort)
+      this.#waiters.set(ask.ticketId, {
+        decide(decision) {
+          cancelDeadline()
+          signal.removeEventListener('abort', onAbort)
+          resolve(decision)
+        },
+      })
+      this.#pump()
+    })
+  }
+
+  /** Hands out what may go now and wakes up when the next may. One timer a model, however many wait. */
+  #pump(): void {
+    let grants: Grant[]
+    do {
+      grants = this.#room.pump(this.#clock.nowMs())
+      for (const grant of grants) this.#decide(grant.ticketId, { kind: 'granted', pool: grant.pool })
+    } while (grants.length > 0)
+    this.#cancelWake?.()
+    this.#cancelWake = undefined
+    const waitMs = this.#room.msUntilNextGrant(this.#clock.nowMs())
+    if (waitMs === undefined || !Number.isFinite(waitMs)) return
+    this.#cancelWake = this.#clock.after(Math.ceil(waitMs) + TIMER_SLACK_MS, () => this.#pump())
+  }
+
+  #decide(ticketId: string, decision: Decision): void {
+    const waiter = this.#waiters.get(ticketId)
+    this.#waiters.delete(ticketId)
+    waiter?.decide(decision)
+  }
+
+  #waitTimeout() {
+    return {
+      code: 'wait-timeout' as const,
+      message: 'Too many requests, please wait before trying again.',
+      retryAfterMs: this.#room.backlogMs(),
+    }
+  }
+}
+
+function poolStatus(pool: Pool, nowMs: number): ModelStatus['pools'][number] {
+  pool.refill(nowMs)
+  const level = (bucket: Pool['tokens']): LevelStatus | undefined =>
+    bucket && {
+      quotaPerMinute: bucket.shape.quotaPerMinute,
+      burst: bucket.shape.burst,
+      level: Math.floor(bucket.state.level),
+    }
+  const requests = level(pool.requests)
+  const tokens = level(pool.tokens)
+  return { pool: pool.name, ...(requests && { requests }), ...(tokens && { tokens }) }
+}

@@ -1,0 +1,168 @@
+// The composition root: config → adapters → gateway → server; start, drain, stop.
+import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { SIMULATOR } from './bedrock/farSide.ts'
+import { type BedrockUpstream, createUpstream } from './bedrock/upstream.ts'
+import type { Config } from './config/schema.ts'
+import { InputEstimate } from './domain/estimate.ts'
+import { modelFinder, type PoolSettings } from './domain/model.ts'
+import { Gateway } from './gateway/gateway.ts'
+import type { Invocation, Ledger } from './gateway/ports.ts'
+import { buildApp, type Readiness } from './http/app.ts'
+import { createMemoryLedger } from './memory/ledger.ts'
+import { type RunningSimulator, startSimulator } from './simulator/server.ts'
+import type { SimulatorSettings } from './simulator/settings.ts'
+import { newId, systemClock } from './system.ts'
+import { type Logger, logFinished } from './telemetry/log.ts'
+import { Metrics } from './telemetry/metrics.ts'
+
+export interface Sluice {
+  url: string
+  /** The built-in simulator's, when a pool uses it. */
+  simulatorUrl: string | undefined
+  /**
+   * Stops accepting, lets what is in flight finish for at most `graceMs`, then cuts it. Resolves with how many were cut.
+   */
+  stop(graceMs: number): Promise<number>
+}
+
+export interface Environment {
+  /** AWS_BEARER_TOKEN_BEDROCK */
+  bearerToken?: string | undefined
+}
+
+export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
+  const clock = systemClock
+  const pools = config.models.flatMap(model => model.pools)
+  const simulator = pools.some(pool => pool.endpoint === SIMULATOR) ? await startOwnSimulator(config) : undefined
+  const ledger = createMemoryLedger(config.models, config.admission, clock)
+  const upstream = createUpstream(
+    config.upstream,
+    { simulatorUrl: simulator?.url, bearerToken: environment.bearerToken },
+    clock,
+  )
+  const metrics = new Metrics(
+    () => ledger.status(),
+    () => gateway.inFlight,
+  )
+  const gateway = new Gateway({
+    ledger,
+    upstream,
+    clock,
+    estimates: new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)])),
+    unmeteredPool: invocation => poolForRegionOf(invocation, pools),
+    observer: {
+      finished(run) {
+        metrics.finished(run)
+        logFinished(log, run)
+      },
+    },
+  })
+  let draining = false
+  const app = buildApp({
+    port: portOptions(config),
+    dataPlane: {
+      gateway,
+      newId,
+      findModel: modelFinder(config.models),
+      maxWaitMs: config.admission.maxWaitMs,
+      maxBodyBytes: config.server.maxBodyBytes,
+      refused(refusal, operation) {
+        metrics.refused(refusal, operation)
+        log.info({ operation, refusal: refusal.code }, 'refused')
+      },
+    },
+    readiness: () => readiness(draining),
+    status: () => statusOf(ledger, gateway),
+    metrics: () => metrics.scrape(),
+    fault: error => log.error({ error: faultText(error) }, 'fault'),
+  })
+  await app.listen({ host: config.server.host, port: config.server.port })
+  const { port } = app.server.address() as AddressInfo
+  return {
+    url: `${config.server.tls ? 'https' : 'http'}://${urlHost(config.server.host)}:${port}`,
+    simulatorUrl: simulator?.url,
+    async stop(graceMs) {
+      draining = true
+      const cut = await drain(app, gateway, graceMs)
+      await close(upstream, simulator)
+      return cut
+    },
+  }
+}
+
+/** Resolves once the server has closed, or once the grace is over and every connection has been destroyed. */
+async function drain(app: ReturnType<typeof buildApp>, gateway: Gateway, graceMs: number): Promise<number> {
+  let cut = 0
+  const cancel = systemClock.after(graceMs, () => {
+    cut = gateway.inFlight
+    app.server.closeAllConnections()
+  })
+  await app.close()
+  cancel()
+  return cut
+}
+
+async function close(upstream: BedrockUpstream, simulator: RunningSimulator | undefined): Promise<void> {
+  await upstream.close()
+  await simulator?.close()
+}
+
+function portOptions(config: Config) {
+  const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, tls } = config.server
+  const limits = { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes }
+  if (!tls) return limits
+  return { ...limits, tls: { cert: readFileSync(tls.certFile, 'utf8'), key: readFileSync(tls.keyFile, 'utf8') } }
+}
+
+/** Guardrails, async invocations and inference profiles name a Region in their ARN, or none: then the first pool's. */
+function poolForRegionOf(invocation: Invocation, pools: PoolSettings[]): PoolSettings {
+  const region = /arn%3Aaws[^/]*?%3Abedrock%3A([a-z0-9-]+)|arn:aws[^/]*?:bedrock:([a-z0-9-]+)/i.exec(
+    invocation.request.rawUrl,
+  )
+  const wanted = region?.[1] ?? region?.[2]
+  return pools.find(pool => pool.region === wanted) ?? pools[0]!
+}
+
+function readiness(draining: boolean): Readiness {
+  return { status: draining ? 'draining' : 'ready', parts: { ledger: 'memory' } }
+}
+
+function statusOf(ledger: Ledger, gateway: Gateway): object {
+  return { ledger: 'memory', inFlight: gateway.inFlight, models: ledger.status() }
+}
+
+/** A fault's stack, never its properties: those may hold a request. */
+function faultText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+function urlHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+function startOwnSimulator(config: Config): Promise<RunningSimulator> {
+  return startSimulator({ settings: simulatorSettings(config), clock: systemClock, host: '127.0.0.1', port: 0 })
+}
+
+/** Without quotas of its own the simulator enforces those of the pools that use it. */
+export function simulatorSettings(config: Config): SimulatorSettings {
+  const { quotas, ...rest } = config.simulator
+  return { ...rest, quotas: quotas ?? poolQuotas(config) }
+}
+
+function poolQuotas(config: Config): SimulatorSettings['quotas'] {
+  return config.models.flatMap(model =>
+    model.pools
+      .filter(pool => pool.endpoint === SIMULATOR)
+      .map(({ region, modelId, requestsPerMinute, tokensPerMinute }) => ({
+        modelIds: modelId === undefined ? model.modelIds : [modelId],
+        region,
+        outputBurndown: model.outputBurndown,
+        maxOutputTokens: model.maxOutputTokens,
+        ...(requestsPerMinute !== undefined && { requestsPerMinute }),
+        ...(tokensPerMinute !== undefined && { tokensPerMinute }),
+      })),
+  )
+}

@@ -1,0 +1,45 @@
+// What is logged, and under which names. Never a prompt, an answer, a header or a key: only figures and configured names.
+import { type DestinationStream, type Logger, pino } from 'pino'
+import type { Finished } from '../gateway/ports.ts'
+
+export type { Logger }
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/** Structured lines on standard output, one JSON object each. */
+export function createLog(
+  level: string,
+  destination: DestinationStream = pino.destination({ dest: 1, sync: false }),
+): Logger {
+  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
+}
+
+/** One line an invocation: `info`, or `warn` when it was refused or cut. `requestId` is also what its client was told. */
+export function logFinished(log: Logger, run: Finished): void {
+  const level = run.outcome === 'refused' || run.outcome === 'cut' ? 'warn' : 'info'
+  if (!log.isLevelEnabled(level)) return
+  log[level](
+    {
+      requestId: run.id,
+      operation: run.operation,
+      model: run.model,
+      pool: run.pool,
+      priority: run.flow.priority,
+      client: run.flow.client,
+      user: run.flow.user,
+      outcome: run.outcome,
+      status: run.status,
+      refusal: run.refusal?.code,
+      reason: run.refusal?.message,
+      waitMs: Math.round(run.waitMs),
+      firstByteMs: run.firstByteMs,
+      totalMs: run.totalMs,
+      attempts: run.attempts,
+      throttles: run.throttles,
+      reservedTokens: run.reservedTokens,
+      chargedTokens: run.chargedTokens,
+      ...run.usage,
+    },
+    'invocation',
+  )
+}

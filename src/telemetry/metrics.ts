@@ -1,0 +1,133 @@
+// Every metric's name, labels and meaning. Labels are bounded: models, pools, operations and codes come from config or code,
+// never from a request. docs/reference.md lists them; a test compares.
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Refusal } from '../domain/refusal.ts'
+import type { Finished, ModelStatus } from '../gateway/ports.ts'
+
+/** Waits and LLM latencies span five decades: milliseconds when nothing waits, minutes when models think. */
+const SECONDS_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300]
+
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #requests = this.#counter('sluice_requests_total', 'Invocations ended, by outcome.', [
+    'model',
+    'operation',
+    'pool',
+    'priority',
+    'outcome',
+    'status',
+  ])
+  readonly #refusals = this.#counter('sluice_refusals_total', 'Refusals, by code.', ['model', 'operation', 'code'])
+  readonly #tokens = this.#counter('sluice_tokens_total', 'Tokens that Bedrock reported, by kind.', [
+    'model',
+    'pool',
+    'kind',
+  ])
+  readonly #charged = this.#counter('sluice_charged_tokens_total', 'Quota tokens charged at settlement.', [
+    'model',
+    'pool',
+  ])
+  readonly #reserved = this.#counter('sluice_reserved_tokens_total', 'Quota tokens reserved at admission.', [
+    'model',
+    'pool',
+  ])
+  readonly #sends = this.#counter('sluice_upstream_sends_total', 'Calls sent to Bedrock.', ['model', 'pool'])
+  readonly #throttles = this.#counter('sluice_upstream_throttles_total', 'Calls that Bedrock throttled.', [
+    'model',
+    'pool',
+  ])
+  readonly #wait = this.#histogram('sluice_wait_seconds', 'Time an invocation waited for its turn.', [
+    'model',
+    'priority',
+  ])
+  readonly #firstByte = this.#histogram(
+    'sluice_first_byte_seconds',
+    "From the send to the first byte of Bedrock's answer.",
+    ['model', 'pool'],
+  )
+  readonly #duration = this.#histogram('sluice_duration_seconds', 'An invocation, from arrival to its last byte.', [
+    'model',
+    'operation',
+  ])
+
+  /** `ledger` is asked at each scrape. */
+  constructor(ledger: () => ModelStatus[], inFlight: () => number, uptimeMetrics = true) {
+    if (uptimeMetrics) collectDefaultMetrics({ register: this.#registry })
+    this.#gauge('sluice_in_flight', 'Invocations accepted and not yet ended.', [], set => set({}, inFlight()))
+    this.#gauge('sluice_waiting', 'Invocations that wait for their turn.', ['model'], set => {
+      for (const { model, waiting } of ledger()) set({ model }, waiting)
+    })
+    this.#gauge('sluice_quota_per_minute', 'Configured quota.', ['model', 'pool', 'dimension'], set =>
+      eachLevel(ledger(), (labels, level) => set(labels, level.quotaPerMinute)),
+    )
+    this.#gauge(
+      'sluice_bucket_level',
+      'What may pass at once; below zero: a debt.',
+      ['model', 'pool', 'dimension'],
+      set => eachLevel(ledger(), (labels, level) => set(labels, level.level)),
+    )
+  }
+
+  async scrape(): Promise<{ contentType: string; text: string }> {
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
+  }
+
+  refused(refusal: Refusal, operation: string, model = 'none'): void {
+    this.#refusals.inc({ model, operation, code: refusal.code })
+  }
+
+  finished(run: Finished): void {
+    const { model, operation } = run
+    const pool = run.pool ?? 'none'
+    const { priority } = run.flow
+    this.#requests.inc({ model, operation, pool, priority, outcome: run.outcome, status: run.status ?? 'none' })
+    if (run.refusal) this.refused(run.refusal, operation, model)
+    this.#duration.observe({ model, operation }, run.totalMs / 1000)
+    if (run.attempts === 0) return
+    this.#wait.observe({ model, priority }, run.waitMs / 1000)
+    this.#sends.inc({ model, pool }, run.attempts)
+    if (run.throttles > 0) this.#throttles.inc({ model, pool }, run.throttles)
+    this.#reserved.inc({ model, pool }, run.reservedTokens)
+    this.#charged.inc({ model, pool }, run.chargedTokens)
+    if (run.firstByteMs !== undefined) this.#firstByte.observe({ model, pool }, run.firstByteMs / 1000)
+    if (!run.usage) return
+    this.#tokens.inc({ model, pool, kind: 'input' }, run.usage.inputTokens)
+    this.#tokens.inc({ model, pool, kind: 'output' }, run.usage.outputTokens)
+    if (run.usage.cacheReadTokens > 0) this.#tokens.inc({ model, pool, kind: 'cache-read' }, run.usage.cacheReadTokens)
+    if (run.usage.cacheWriteTokens > 0)
+      this.#tokens.inc({ model, pool, kind: 'cache-write' }, run.usage.cacheWriteTokens)
+  }
+
+  #counter<L extends string>(name: string, help: string, labelNames: L[]): Counter<L> {
+    return new Counter({ name, help, labelNames, registers: [this.#registry] })
+  }
+
+  #histogram<L extends string>(name: string, help: string, labelNames: L[]): Histogram<L> {
+    return new Histogram({ name, help, labelNames, buckets: SECONDS_BUCKETS, registers: [this.#registry] })
+  }
+
+  #gauge<L extends string>(name: string, help: string, labelNames: L[], read: (set: SetGauge<L>) => void): void {
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        read((labels, value) => this.set(labels, value))
+      },
+    })
+  }
+}
+
+type SetGauge<L extends string> = (labels: Partial<Record<L, string | number>>, value: number) => void
+type Level = NonNullable<ModelStatus['pools'][number]['tokens']>
+type LevelLabels = { model: string; pool: string; dimension: string }
+
+function eachLevel(models: ModelStatus[], visit: (labels: LevelLabels, level: Level) => void): void {
+  for (const { model, pools } of models) {
+    for (const { pool, requests, tokens } of pools) {
+      if (requests) visit({ model, pool, dimension: 'requests' }, requests)
+      if (tokens) visit({ model, pool, dimension: 'tokens' }, tokens)
+    }
+  }
+}

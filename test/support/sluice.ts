@@ -1,0 +1,41 @@
+// A whole Sluice on a free port, as main would start it, for tests on real sockets.
+import { Writable } from 'node:stream'
+import { formatFault, parseConfig } from '../../src/config/load.ts'
+import { type Environment, type Sluice, startSluice } from '../../src/serve.ts'
+import { createLog } from '../../src/telemetry/log.ts'
+
+export interface TestSluice extends Sluice {
+  /** Every line logged so far, parsed. */
+  logged(): Record<string, unknown>[]
+}
+
+/** `yaml` is a whole config; the port is a free one whatever it says. */
+export async function startTestSluice(yaml: string, environment: Environment = {}): Promise<TestSluice> {
+  const result = parseConfig(yaml, 'test.yaml', { PORT: '0', HOST: '127.0.0.1' })
+  if (result.kind === 'faulty') throw new Error(result.faults.map(formatFault).join('\n'))
+  let text = ''
+  const sink = new Writable({
+    write(chunk, _encoding, done) {
+      text += chunk
+      done()
+    },
+  })
+  const sluice = await startSluice(result.config, createLog('info', sink), environment)
+  const logged = () =>
+    text
+      .split('\n')
+      .filter(Boolean)
+      .map(line => JSON.parse(line))
+  return { ...sluice, logged }
+}
+
+/** One catch-all model on `endpoint`, without quotas unless given. */
+export function oneModel(endpoint: string, quotas = '', rest = ''): string {
+  return `models:
+  - name: any
+    modelIds: ["*"]
+    outputBurndown: 5
+    maxOutputTokens: 1000
+    pools: [{ name: only, region: us-east-1, endpoint: "${endpoint}"${quotas && `, ${quotas}`} }]
+${rest}`
+}
