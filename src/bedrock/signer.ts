@@ -1,6 +1,6 @@
 // Signature Version 4 as Bedrock checks it, by @smithy/signature-v4 on node's native hashes. Only what must be signed is:
 // host, date, payload hash and session token. Everything else may pass untouched.
-import { createHash, createHmac, type Hash, type Hmac, hash } from 'node:crypto'
+import { createHash, createHmac, createSecretKey, type Hash, type Hmac, hash, type KeyObject } from 'node:crypto'
 import { SignatureV4 } from '@smithy/signature-v4'
 
 export interface Credentials {
@@ -28,7 +28,7 @@ class NativeSha256 {
   readonly #hash: Hash | Hmac
 
   constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.#hash = secret === undefined ? createHash('sha256') : createHmac('sha256', bytes(secret))
+    this.#hash = secret === undefined ? createHash('sha256') : createHmac('sha256', keyOf(secret))
   }
 
   update(data: Uint8Array): void {
@@ -45,11 +45,27 @@ class NativeSha256 {
   }
 }
 
-function bytes(secret: string | ArrayBuffer | ArrayBufferView): string | Uint8Array {
-  if (typeof secret === 'string') return secret
+function bytes(secret: ArrayBuffer | ArrayBufferView): Uint8Array {
   return ArrayBuffer.isView(secret)
     ? new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength)
     : new Uint8Array(secret)
+}
+
+/** Deriving a key object costs six times its use (11 µs against 2), and the signer asks for the same two at every call. */
+const derivedKeys = new WeakMap<object, KeyObject>()
+let secretKey: { text: string; key: KeyObject } | undefined
+
+function keyOf(secret: string | ArrayBuffer | ArrayBufferView): KeyObject {
+  if (typeof secret === 'string') {
+    if (secretKey?.text !== secret) secretKey = { text: secret, key: createSecretKey(secret, 'utf8') }
+    return secretKey.key
+  }
+  let key = derivedKeys.get(secret)
+  if (!key) {
+    key = createSecretKey(bytes(secret))
+    derivedKeys.set(secret, key)
+  }
+  return key
 }
 
 /** The signing headers to add, flat: host, x-amz-date, x-amz-content-sha256, authorization and, if need be, the token. */

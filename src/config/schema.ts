@@ -226,7 +226,9 @@ export const configSchema = z
   })
   .superRefine((config, context) => {
     unique(config.models, 'models', context)
-    config.models.forEach((one, i) => unique(one.pools, `models.${i}.pools`, context))
+    config.models.forEach((one, i) => {
+      unique(one.pools, `models.${i}.pools`, context)
+    })
   })
 
 export type Config = z.infer<typeof configSchema>

@@ -42,8 +42,11 @@ class PlainPort extends http.Server {
     this.removeAllListeners('connection')
     this.on('connection', (socket: Socket) =>
       sniff(socket, options.headersTimeoutMs, isHttp2 => {
-        if (isHttp2) this.#http2.emit('connection', socket)
-        else {
+        if (isHttp2) {
+          // http.Server leaves sockets half-open; an HTTP/2 session would then never learn that its client is gone.
+          socket.allowHalfOpen = false
+          this.#http2.emit('connection', socket)
+        } else {
           serveHttp1.call(this, socket)
           socket.resume()
         }

@@ -15,6 +15,11 @@ export function startSimulated(quotas = ''): Promise<TestSluice> {
   return startTestSluice(oneModel('simulator', quotas, AT_ONCE))
 }
 
+/** A developer's own profile, keys or endpoint would be used in place of what a test sets. */
+export function forgetAwsEnvironment(): void {
+  for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name]
+}
+
 type Line = Record<string, unknown>
 
 /** A call's result and the one line that Sluice logged for it. */
