@@ -44,6 +44,12 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
     this.#controller?.abort(new Error('the client went away'))
   }
 
+  /** No answer, or not the whole of one. The request counts as sent once a connection has been found for it. */
+  failed(error: unknown): void {
+    const sent = this.#controller !== undefined
+    if (!this.abandoned) this.#receiver.failed(upstreamFault(error, sent), sent)
+  }
+
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
     if (this.abandoned) controller.abort(new Error('the client went away'))
@@ -83,7 +89,7 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (!this.abandoned) this.#receiver.failed(upstreamFault(error))
+    this.failed(error)
   }
 }
 

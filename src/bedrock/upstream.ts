@@ -8,7 +8,6 @@ import { type FarSide, type FarSideSettings, farSide } from './farSide.ts'
 import { upstreamHeaders } from './headers.ts'
 import { rewrite } from './modelIdRewrite.ts'
 import { Reply } from './reply.ts'
-import { upstreamFault } from './upstreamFault.ts'
 
 export interface UpstreamSettings {
   connectTimeoutMs: number
@@ -54,7 +53,7 @@ export function createUpstream(settings: UpstreamSettings, farSides: FarSideSett
       const reply = new Reply(request.operation, receiver)
       const dispatched = async () => dispatch(agent, sideOf(pool, request.operation.plane), pool, request, reply, clock)
       // A fault before the dispatch (no credentials, say) is the upstream's as much as one after it.
-      dispatched().catch(error => receiver.failed(upstreamFault(error)))
+      dispatched().catch(error => reply.failed(error))
       return () => reply.abandon()
     },
     close: () => agent.close(),

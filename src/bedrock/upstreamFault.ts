@@ -2,15 +2,19 @@
 import { errors } from 'undici'
 import type { Refusal } from '../domain/refusal.ts'
 
-export function upstreamFault(error: unknown): Refusal {
+/** `sent`: the call was on its way to Bedrock already, which may have answered and charged it. */
+export function upstreamFault(error: unknown, sent: boolean): Refusal {
   if (error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError) {
     return { code: 'upstream-timeout', message: 'The model took too long to answer.' }
   }
   if (error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
     return { code: 'upstream-invalid', message: 'Bedrock sent an answer that is not valid HTTP.' }
   }
-  if (error instanceof errors.ConnectTimeoutError) {
-    return { code: 'upstream-unreachable', message: 'Bedrock could not be reached in time.' }
+  if (sent) {
+    return {
+      code: 'upstream-cut',
+      message: `The connection to Bedrock broke before the answer was whole${codeOf(error)}.`,
+    }
   }
   if (error instanceof Error && error.name === 'CredentialsProviderError') {
     return { code: 'upstream-unreachable', message: 'Sluice has no AWS credentials to call Bedrock with.' }

@@ -10,6 +10,7 @@ export type RefusalCode =
   | 'queue-full'
   | 'wait-timeout'
   | 'upstream-unreachable'
+  | 'upstream-cut'
   | 'upstream-timeout'
   | 'upstream-invalid'
   | 'internal'

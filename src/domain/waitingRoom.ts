@@ -1,6 +1,6 @@
 // The waiting room of one model: its pools, who waits, who holds a reservation. A pure state machine in arrival order:
 // nobody overtakes the head, so a large request is never starved. Time arrives as an argument.
-import { Pool, type PoolQuota } from './pool.ts'
+import { type Dimension, Pool, type PoolQuota } from './pool.ts'
 import type { Refusal } from './refusal.ts'
 
 export interface RoomSettings {
@@ -73,7 +73,8 @@ export class WaitingRoom {
       const pool = this.#fitting(ticket, nowMs)
       if (pool) return { kind: 'granted', grant: this.#grant(ticket, pool, 0) }
     }
-    if (this.waitingCount >= this.#settings.maxWaiting) return { kind: 'refused', refusal: this.#queueFull() }
+    if (this.waitingCount >= this.#settings.maxWaiting)
+      return { kind: 'refused', refusal: this.tooBusy('queue-full', ticket.tokens, nowMs) }
     this.#waiting.set(ticket.id, ticket)
     this.#waitingTokens += ticket.tokens
     return { kind: 'waiting' }
@@ -139,13 +140,37 @@ export class WaitingRoom {
     return true
   }
 
-  /** How long the work now in line takes at the configured rates: when a refused client should come back. */
-  backlogMs(): number {
-    const total = (rate: (pool: Pool) => number | undefined) =>
-      this.pools.reduce((sum, pool) => sum + (rate(pool) ?? Number.POSITIVE_INFINITY), 0)
-    const requestsMs = this.waitingCount / total(pool => pool.requests?.shape.slowRate)
-    const tokensMs = this.#waitingTokens / total(pool => pool.tokens?.shape.slowRate)
-    return Math.min(Math.max(requestsMs, tokensMs, SHORTEST_RETRY_MS), LONGEST_RETRY_MS)
+  /**
+   * How long until a request of `tokens` that came now would have its turn, at the configured rates: debts are paid and
+   * the line is served first. What runs is taken at its reservation, so settlements make it shorter, not longer.
+   */
+  backlog(tokens: number, nowMs: number): { waitMs: number; short: Dimension } {
+    for (const pool of this.pools) pool.refill(nowMs)
+    const requestsMs = this.#msUntilSupplied(this.waitingCount + 1, pool => pool.requests)
+    const tokensMs = this.#msUntilSupplied(this.#waitingTokens + tokens, pool => pool.tokens)
+    return { waitMs: Math.max(requestsMs, tokensMs), short: requestsMs > tokensMs ? 'requests' : 'tokens' }
+  }
+
+  /** Not now, in Bedrock's own words for the quota that is short, with an honest time to come back. */
+  tooBusy(code: 'queue-full' | 'wait-timeout', tokens: number, nowMs: number): Refusal {
+    const { waitMs, short } = this.backlog(tokens, nowMs)
+    return {
+      code,
+      message: `Too many ${short}, please wait before trying again.`,
+      retryAfterMs: Math.min(Math.max(waitMs, SHORTEST_RETRY_MS), LONGEST_RETRY_MS),
+    }
+  }
+
+  #msUntilSupplied(wanted: number, bucketOf: (pool: Pool) => Pool['tokens']): number {
+    let level = 0
+    let rate = 0
+    for (const pool of this.pools) {
+      const bucket = bucketOf(pool)
+      if (!bucket) return 0
+      level += bucket.state.level
+      rate += bucket.shape.slowRate
+    }
+    return Math.max(0, wanted - level) / rate
   }
 
   #head(): { ticket: Ticket; requeues: number } | undefined {
@@ -174,14 +199,6 @@ export class WaitingRoom {
     pool.take(ticket.tokens)
     this.#reservations.set(ticket.id, { ticket, pool, requeues })
     return { ticketId: ticket.id, pool: pool.name }
-  }
-
-  #queueFull(): Refusal {
-    return {
-      code: 'queue-full',
-      message: `Too many requests are waiting already (${this.waitingCount}), please wait before trying again.`,
-      retryAfterMs: this.backlogMs(),
-    }
   }
 }
 

@@ -10,7 +10,7 @@ type State =
   | { kind: 'answering'; status: number }
   | { kind: 'answered'; status: number; usage: Usage | undefined }
   | { kind: 'throttled'; reply: WholeReply; dimension: Dimension | 'unknown' }
-  | { kind: 'failed'; refusal: Refusal }
+  | { kind: 'failed'; refusal: Refusal; sent: boolean }
   | { kind: 'cut'; status: number; refusal: Refusal }
   | { kind: 'aborted' }
 
@@ -61,9 +61,10 @@ export class Attempt implements Receiver {
     return this.#state.kind === 'throttled' ? this.#state.dimension : undefined
   }
 
-  /** Bedrock charges nothing for a call it answered with an error, nor for one that never reached it. */
+  /** Bedrock charges nothing for a call it answered with an error, nor for one that was never sent. */
   get chargesNothing(): boolean {
-    return (this.#state.kind === 'answered' && this.#state.status >= 400) || this.#state.kind === 'failed'
+    const state = this.#state
+    return (state.kind === 'answered' && state.status >= 400) || (state.kind === 'failed' && !state.sent)
   }
 
   head(status: number, headers: string[], flow: FlowControl): void {
@@ -90,13 +91,13 @@ export class Attempt implements Receiver {
     this.#ended()
   }
 
-  failed(refusal: Refusal): void {
+  failed(refusal: Refusal, sent: boolean): void {
     if (this.#isOver()) return
     if (this.#state.kind === 'answering') {
       this.#state = { kind: 'cut', status: this.#state.status, refusal }
       this.#answer.cut()
     } else {
-      this.#state = { kind: 'failed', refusal }
+      this.#state = { kind: 'failed', refusal, sent }
       this.#answer.refuse(refusal, this.#notes)
     }
     this.#ended()

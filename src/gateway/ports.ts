@@ -117,7 +117,8 @@ export interface Receiver {
   end(usage: Usage | undefined): void
   /** The quota said no, before anything else was heard. The whole reply is small and bounded. */
   throttled(reply: WholeReply, dimension: Dimension | 'unknown'): void
-  failed(refusal: Refusal): void
+  /** `sent`: the call was on its way, so Bedrock may have charged it. */
+  failed(refusal: Refusal, sent: boolean): void
 }
 
 export interface Upstream {

@@ -19,6 +19,7 @@ export const REFUSAL_SHAPES: Record<RefusalCode, Shape> = {
   'queue-full': { status: 429, exception: 'ThrottlingException' },
   'wait-timeout': { status: 429, exception: 'ThrottlingException' },
   'upstream-unreachable': { status: 502, exception: 'ServiceUnavailableException' },
+  'upstream-cut': { status: 502, exception: 'ServiceUnavailableException' },
   'upstream-timeout': { status: 504, exception: 'ModelTimeoutException' },
   'upstream-invalid': { status: 502, exception: 'ServiceUnavailableException' },
   internal: { status: 500, exception: 'InternalServerException' },

@@ -2,6 +2,7 @@
 import type { Clock } from '../domain/clock.ts'
 import type { ModelSettings } from '../domain/model.ts'
 import type { Pool } from '../domain/pool.ts'
+import type { Refusal } from '../domain/refusal.ts'
 import { type Grant, WaitingRoom } from '../domain/waitingRoom.ts'
 import type { Ask, Decision, Ledger, LevelStatus, ModelStatus } from '../gateway/ports.ts'
 
@@ -57,7 +58,7 @@ class RoomKeeper {
 
   requeue(ask: Ask, signal: AbortSignal): Promise<Decision> {
     const returned = this.#room.requeue(ask.ticketId, this.#clock.nowMs())
-    if (!returned) return Promise.resolve({ kind: 'refused', refusal: this.#waitTimeout() })
+    if (!returned) return Promise.resolve({ kind: 'refused', refusal: this.#waitTimeout(ask) })
     return this.#wait(ask, signal)
   }
 
@@ -72,7 +73,7 @@ class RoomKeeper {
       waiting: this.#room.waitingCount,
       waitingTokens: this.#room.waitingTokens,
       inFlight: this.#room.reservedCount,
-      backlogMs: this.#room.waitingCount === 0 ? 0 : Math.round(this.#room.backlogMs()),
+      backlogMs: Math.round(this.#room.backlog(0, nowMs).waitMs),
       pools: this.#room.pools.map(pool => poolStatus(pool, nowMs)),
     }
   }
@@ -86,7 +87,7 @@ class RoomKeeper {
       }
       const onAbort = () => leave({ kind: 'left' })
       const cancelDeadline = this.#clock.after(ask.deadlineMs - this.#clock.nowMs(), () =>
-        leave({ kind: 'refused', refusal: this.#waitTimeout() }),
+        leave({ kind: 'refused', refusal: this.#waitTimeout(ask) }),
       )
       signal.addEventListener('abort', onAbort)
       this.#waiters.set(ask.ticketId, {
@@ -120,12 +121,8 @@ class RoomKeeper {
     waiter?.decide(decision)
   }
 
-  #waitTimeout() {
-    return {
-      code: 'wait-timeout' as const,
-      message: 'Too many requests, please wait before trying again.',
-      retryAfterMs: this.#room.backlogMs(),
-    }
+  #waitTimeout(ask: Ask): Refusal {
+    return this.#room.tooBusy('wait-timeout', ask.tokens, this.#clock.nowMs())
   }
 }
 

@@ -18,7 +18,7 @@ import {
   StartAsyncInvokeCommand,
   ThrottlingException,
 } from '@aws-sdk/client-bedrock-runtime'
-import { AT_ONCE, assertCharged, CLAUDE, logged, startSimulated } from '../support/simulated.ts'
+import { AT_ONCE, assertCharged, CLAUDE, forgetAwsEnvironment, logged, startSimulated } from '../support/simulated.ts'
 import { startTestSluice, type TestSluice } from '../support/sluice.ts'
 
 const PROFILE_ARN = 'arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123def456'
@@ -39,6 +39,8 @@ async function collect<T>(stream: AsyncIterable<T> | undefined): Promise<T[]> {
   assert.ok(stream, 'the SDK found a stream')
   return Array.fromAsync(stream)
 }
+
+forgetAwsEnvironment()
 
 /** Every way the SDK lets an app say who it is. */
 const AUTHS: { title: string; user: RegExp; client: (sluice: TestSluice) => BedrockRuntimeClient }[] = [

@@ -4,7 +4,7 @@ import { hash } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { BedrockRuntimeClient, InvokeModelCommand } from '@aws-sdk/client-bedrock-runtime'
 import { type FakeBedrock, header, startFakeBedrock } from '../support/fakeBedrock.ts'
-import { CLAUDE } from '../support/simulated.ts'
+import { CLAUDE, forgetAwsEnvironment } from '../support/simulated.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
 
 /** Odd spacing, an integer beyond 2^53 and an escape: any parsing on the way would show. */
@@ -21,10 +21,9 @@ const SLUICE_CREDENTIALS = { AWS_ACCESS_KEY_ID: 'AKIDSLUICE', AWS_SECRET_ACCESS_
 let bedrock: FakeBedrock
 let sluice: TestSluice
 let client: BedrockRuntimeClient
-const environment = { ...process.env }
 
 before(async () => {
-  delete process.env.AWS_SESSION_TOKEN
+  forgetAwsEnvironment()
   Object.assign(process.env, SLUICE_CREDENTIALS)
   bedrock = await startFakeBedrock((_request, response) => {
     response.writeHead(200, { 'content-type': 'application/json', 'x-amzn-requestid': 'of-bedrock' })
@@ -47,7 +46,6 @@ before(async () => {
 })
 
 after(async () => {
-  process.env = environment
   client.destroy()
   await sluice.stop(0)
   await bedrock.close()

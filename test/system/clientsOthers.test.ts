@@ -7,11 +7,23 @@ import { ChatBedrockConverse } from '@langchain/aws'
 import { embed, generateText, streamText } from 'ai'
 import OpenAI from 'openai'
 import { serverSentEvents } from '../support/events.ts'
-import { assertCharged, CLAUDE, logged, startSimulated } from '../support/simulated.ts'
+import { assertCharged, CLAUDE, forgetAwsEnvironment, logged, startSimulated } from '../support/simulated.ts'
 import type { TestSluice } from '../support/sluice.ts'
+
+interface ConverseReply {
+  output: { message: { content: [{ text: string }] } }
+  usage: { inputTokens: number; outputTokens: number }
+}
+
+interface MessagesReply {
+  content: [{ text: string }]
+  usage: { input_tokens: number; output_tokens: number }
+}
 
 const PROMPT = 'Tell me about rivers, please.'
 const GPT = 'openai.gpt-oss-120b-1:0'
+
+forgetAwsEnvironment()
 
 let sluice: TestSluice
 
@@ -196,7 +208,7 @@ describe('plain HTTP', () => {
       const reply = await post(`/model/${CLAUDE}/converse`, {
         messages: [{ role: 'user', content: [{ text: PROMPT }] }],
       })
-      return { reply, json: await reply.json() }
+      return { reply, json: (await reply.json()) as ConverseReply }
     })
     assert.equal(result.reply.status, 200)
     assert.match(result.json.output.message.content[0].text, /\w+/)
@@ -208,7 +220,10 @@ describe('plain HTTP', () => {
   })
 
   test('/anthropic/v1/messages: a message, and the usage that was charged', async () => {
-    const { result, line } = await logged(sluice, async () => (await post('/anthropic/v1/messages', asked)).json())
+    const { result, line } = await logged(sluice, async () => {
+      const reply = await post('/anthropic/v1/messages', asked)
+      return (await reply.json()) as MessagesReply
+    })
     assert.match(result.content[0].text, /\w+/)
     assertCharged(line, { inputTokens: result.usage.input_tokens, outputTokens: result.usage.output_tokens })
   })
