@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-bedrock-runtime'
 import { EventStreamCodec } from '@smithy/core/event-streams'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
+import { systemClock } from '../src/system.ts'
 import { createOnePort } from '../src/transport/onePort.ts'
 
 const client = new BedrockRuntimeClient({
@@ -26,7 +27,13 @@ const codec = new EventStreamCodec(
 )
 
 const server = createOnePort(
-  { headersTimeoutMs: 15_000, requestTimeoutMs: 60_000, idleTimeoutMs: 75_000, maxHeaderBytes: 32_768 },
+  {
+    headersTimeoutMs: 15_000,
+    requestTimeoutMs: 60_000,
+    idleTimeoutMs: 75_000,
+    maxHeaderBytes: 32_768,
+    clock: systemClock,
+  },
   (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))

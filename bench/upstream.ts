@@ -1,7 +1,7 @@
-// The bare upstream of the benchmark: answers every call at once with fixed bytes, so that what is measured is the proxy.
-// HTTP/1.1 is spoken straight on sockets, because a full server would be slower than some of the proxies in front of it.
+// The bare upstream of the benchmark: a plain Node.js server that answers every call at once with fixed bytes.
+import http from 'node:http'
 import http2 from 'node:http2'
-import net from 'node:net'
+import type net from 'node:net'
 import { EventStreamCodec } from '@smithy/core/event-streams'
 
 const TEXT = 'The quick brown fox jumps over the lazy dog. '.repeat(20)
@@ -40,18 +40,11 @@ const LAST = Buffer.concat([
   frame('metadata', { metrics: { latencyMs: 1 }, p: 'abc', usage: USAGE }),
 ])
 
-const WHOLE = Buffer.concat([
-  Buffer.from(
-    `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-requestid: 00000000-0000-0000-0000-000000000000\r\n` +
-      `connection: keep-alive\r\ncontent-length: ${ANSWER.length}\r\n\r\n`,
-  ),
-  ANSWER,
-])
-const STREAM_HEAD =
-  'HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\r\n\r\n'
-
-const chunk = (bytes: Buffer) =>
-  Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')])
+const WHOLE_HEADERS = {
+  'content-type': 'application/json',
+  'content-length': ANSWER.length,
+  'x-amzn-requestid': '00000000-0000-0000-0000-000000000000',
+}
 
 /** First event at once, then one every gap, then the end. */
 function paced(write: (bytes: Buffer) => void, end: () => void): void {
@@ -67,34 +60,26 @@ function paced(write: (bytes: Buffer) => void, end: () => void): void {
   }, EVENT_GAP_MS)
 }
 
-const http1 = net.createServer({ noDelay: true }, socket => {
-  let pending: Buffer = Buffer.alloc(0)
-  socket.on('error', () => socket.destroy())
-  socket.on('data', (data: Buffer) => {
-    pending = pending.length === 0 ? data : Buffer.concat([pending, data])
-    for (;;) {
-      const headEnd = pending.indexOf('\r\n\r\n')
-      if (headEnd < 0) return
-      const head = pending.toString('latin1', 0, headEnd)
-      const length = Number(/content-length: *(\d+)/i.exec(head)?.[1] ?? 0)
-      if (pending.length < headEnd + 4 + length) return
-      pending = pending.subarray(headEnd + 4 + length)
-      if (!/^POST \S*converse-stream /.test(head)) socket.write(WHOLE)
-      else {
-        socket.write(STREAM_HEAD)
-        paced(
-          bytes => socket.write(chunk(bytes)),
-          () => socket.write('0\r\n\r\n'),
-        )
-      }
+const http1 = http.createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
+  request.resume()
+  request.on('end', () => {
+    if (!request.url!.endsWith('/converse-stream')) {
+      response.writeHead(200, WHOLE_HEADERS)
+      response.end(ANSWER)
+      return
     }
+    response.writeHead(200, { 'content-type': 'application/vnd.amazon.eventstream' })
+    paced(
+      bytes => response.write(bytes),
+      () => response.end(),
+    )
   })
 })
 
 const h2c = http2.createServer((request, response) => {
   request.resume()
   request.on('end', () => {
-    response.writeHead(200, { 'content-type': 'application/json', 'content-length': ANSWER.length })
+    response.writeHead(200, WHOLE_HEADERS)
     response.end(ANSWER)
   })
 })

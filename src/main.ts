@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The command line: sluice [serve] | check | simulator.
-import { readFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { formatFault, parseConfig } from './config/load.ts'
@@ -63,8 +63,28 @@ function load(file: string): Config {
     throw new UsageError(`${file}: expected a readable file, found ${(error as NodeJS.ErrnoException).code}`)
   }
   const result = parseConfig(text, file, process.env)
-  if (result.kind === 'ok') return result.config
+  if (result.kind === 'ok') return withReadableFiles(result.config, file)
   throw new UsageError(result.faults.map(formatFault).join('\n'))
+}
+
+/** What the config names must be there: `check` would be worth little if the start still failed. */
+function withReadableFiles(config: Config, file: string): Config {
+  const { tls } = config.server
+  const unreadable = Object.entries(tls ?? {}).filter(([, path]) => !isReadable(path))
+  if (unreadable.length === 0) return config
+  const faults = unreadable.map(
+    ([name, path]) => `${file} server.tls.${name}: expected a readable file, found ${JSON.stringify(path)}`,
+  )
+  throw new UsageError(faults.join('\n'))
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function check({ file }: Options): void {
@@ -77,11 +97,18 @@ async function serve({ file }: Options): Promise<void> {
   const config = load(file)
   const log = createLog(logLevel())
   const bearerToken = process.env.AWS_BEARER_TOKEN_BEDROCK
-  const sluice = await startSluice(config, log, { bearerToken })
+  const starting = startSluice(config, log, { bearerToken })
+  stopOnSignals(async graceMs => (await starting).stop(graceMs), config.server.drainMs, log)
+  const sluice = await starting.catch(startFault)
   const ends = upstreams(config, sluice)
   log.info({ url: sluice.url, config: file, ledger: 'memory', upstream: ends }, 'listening')
   console.error(welcome(sluice.url, ends))
-  stopOnSignals(graceMs => sluice.stop(graceMs), config.server.drainMs, log)
+}
+
+/** A port that is taken or not ours, a certificate that can't be read: for the person at the terminal, without a stack. */
+function startFault(error: unknown): never {
+  if (error instanceof Error && 'syscall' in error) throw new UsageError(`could not start: ${error.message}`)
+  throw error
 }
 
 /** For the person who started it; the log says the same to machines. */

@@ -1,7 +1,7 @@
 // The composition root: config → adapters → gateway → server; start, drain, stop.
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { SIMULATOR } from './bedrock/farSide.ts'
+import { type FarSideSettings, SIMULATOR } from './bedrock/farSide.ts'
 import { type BedrockUpstream, createUpstream } from './bedrock/upstream.ts'
 import type { Config } from './config/schema.ts'
 import { InputEstimate } from './domain/estimate.ts'
@@ -32,15 +32,64 @@ export interface Environment {
 }
 
 export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
-  const clock = systemClock
+  const port = portOptions(config)
+  const usesSimulator = config.models.some(model => model.pools.some(pool => pool.endpoint === SIMULATOR))
+  const simulator = usesSimulator ? await startOwnSimulator(config) : undefined
+  const core = buildCore(config, log, { simulatorUrl: simulator?.url, bearerToken: environment.bearerToken })
+  const { gateway, ledger, metrics, upstream } = core
+  let draining = false
+  const app = buildApp({
+    port,
+    dataPlane: {
+      gateway,
+      newId,
+      findModel: modelFinder(config.models),
+      maxWaitMs: config.admission.maxWaitMs,
+      maxBodyBytes: config.server.maxBodyBytes,
+      stallTimeoutMs: config.server.stallTimeoutMs,
+      clock: systemClock,
+      refused(refusal, operation, requestId) {
+        metrics.refused(refusal, operation)
+        log.info({ requestId, operation, refusal: refusal.code }, 'refused')
+      },
+    },
+    readiness: () => readiness(draining),
+    status: () => statusOf(ledger, gateway),
+    metrics: () => metrics.scrape(),
+    fault: error => log.error({ error: faultText(error) }, 'fault'),
+  })
+  try {
+    await app.listen({ host: config.server.host, port: config.server.port })
+  } catch (error) {
+    // A start that failed must leave nothing behind that keeps the process alive.
+    await close(upstream, simulator)
+    throw error
+  }
+  const { port: boundPort } = app.server.address() as AddressInfo
+  return {
+    url: `${config.server.tls ? 'https' : 'http'}://${urlHost(config.server.host)}:${boundPort}`,
+    simulatorUrl: simulator?.url,
+    async stop(graceMs) {
+      draining = true
+      const cut = await drain(app, gateway, graceMs)
+      await close(upstream, simulator)
+      return cut
+    },
+  }
+}
+
+interface Core {
+  gateway: Gateway
+  ledger: Ledger
+  upstream: BedrockUpstream
+  metrics: Metrics
+}
+
+/** Everything behind the front door. */
+function buildCore(config: Config, log: Logger, farSide: FarSideSettings): Core {
   const pools = config.models.flatMap(model => model.pools)
-  const simulator = pools.some(pool => pool.endpoint === SIMULATOR) ? await startOwnSimulator(config) : undefined
-  const ledger = createMemoryLedger(config.models, config.admission, clock)
-  const upstream = createUpstream(
-    config.upstream,
-    { simulatorUrl: simulator?.url, bearerToken: environment.bearerToken },
-    clock,
-  )
+  const ledger = createMemoryLedger(config.models, config.admission, systemClock)
+  const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const metrics = new Metrics(
     () => ledger.status(),
     () => gateway.inFlight,
@@ -48,7 +97,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   const gateway = new Gateway({
     ledger,
     upstream,
-    clock,
+    clock: systemClock,
     estimates: new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)])),
     unmeteredPool: invocation => poolForRegionOf(invocation, pools),
     observer: {
@@ -58,37 +107,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       },
     },
   })
-  let draining = false
-  const app = buildApp({
-    port: portOptions(config),
-    dataPlane: {
-      gateway,
-      newId,
-      findModel: modelFinder(config.models),
-      maxWaitMs: config.admission.maxWaitMs,
-      maxBodyBytes: config.server.maxBodyBytes,
-      refused(refusal, operation) {
-        metrics.refused(refusal, operation)
-        log.info({ operation, refusal: refusal.code }, 'refused')
-      },
-    },
-    readiness: () => readiness(draining),
-    status: () => statusOf(ledger, gateway),
-    metrics: () => metrics.scrape(),
-    fault: error => log.error({ error: faultText(error) }, 'fault'),
-  })
-  await app.listen({ host: config.server.host, port: config.server.port })
-  const { port } = app.server.address() as AddressInfo
-  return {
-    url: `${config.server.tls ? 'https' : 'http'}://${urlHost(config.server.host)}:${port}`,
-    simulatorUrl: simulator?.url,
-    async stop(graceMs) {
-      draining = true
-      const cut = await drain(app, gateway, graceMs)
-      await close(upstream, simulator)
-      return cut
-    },
-  }
+  return { gateway, ledger, upstream, metrics }
 }
 
 /** Resolves once the server has closed, or once the grace is over and every connection has been destroyed. */
@@ -110,7 +129,7 @@ async function close(upstream: BedrockUpstream, simulator: RunningSimulator | un
 
 function portOptions(config: Config) {
   const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, tls } = config.server
-  const limits = { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes }
+  const limits = { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, clock: systemClock }
   if (!tls) return limits
   return { ...limits, tls: { cert: readFileSync(tls.certFile, 'utf8'), key: readFileSync(tls.keyFile, 'utf8') } }
 }

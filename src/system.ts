@@ -1,6 +1,6 @@
-// The only place in the program that reads the clock, sets a timer or throws dice.
+// The only place in the program that reads the clock, sets a timer or draws a random id.
 import { randomUUID } from 'node:crypto'
-import type { Clock, Dice } from './domain/clock.ts'
+import type { Clock } from './domain/clock.ts'
 
 /** setTimeout fires at once for delays past 2^31 − 1 ms; a delay that long is cut to it (24.8 days). */
 const LONGEST_DELAY_MS = 2 ** 31 - 1
@@ -12,7 +12,5 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer)
   },
 }
-
-export const systemDice: Dice = () => Math.random()
 
 export const newId = (): string => randomUUID()

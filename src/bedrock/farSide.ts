@@ -1,6 +1,7 @@
 // Where a pool's calls go and in whose name: the endpoint of its Region, or the one configured, and the credentials.
 import { BedrockRuntimeClient } from '@aws-sdk/client-bedrock-runtime'
 import type { PoolSettings } from '../domain/model.ts'
+import type { Operation } from '../wire/operations.ts'
 import { type Credentials, createSigner, type Signable } from './signer.ts'
 
 export interface FarSide {
@@ -27,25 +28,24 @@ const SERVICE = 'bedrock'
 
 export const SIMULATOR = 'simulator'
 
-/** The far side of a pool's data plane and, for `GET /inference-profiles…`, of its control plane. */
-export function farSide(pool: PoolSettings, plane: 'runtime' | 'control', settings: FarSideSettings): FarSide {
+/** The far sides of a pool: its data plane and, for `GET /inference-profiles…`, its control plane. */
+export function farSides(pool: PoolSettings, settings: FarSideSettings): Record<Operation['plane'], FarSide> {
   if (pool.endpoint === SIMULATOR) {
     if (!settings.simulatorUrl) throw new Error('a pool uses the simulator, but none was started')
-    return signed(settings.simulatorUrl, pool.region, async () => SIMULATOR_CREDENTIALS)
+    const side = signed(settings.simulatorUrl, pool.region, async () => SIMULATOR_CREDENTIALS)
+    return { runtime: side, control: side }
   }
   const client = new BedrockRuntimeClient({
     region: pool.region,
     ...(pool.profile !== undefined && { profile: pool.profile }),
   })
-  const url = pool.endpoint ?? resolveEndpoint(client, pool.region, plane)
-  if (settings.bearerToken && pool.profile === undefined) return withBearer(url, settings.bearerToken)
-  return signed(url, pool.region, async () => client.config.credentials())
-}
-
-/** By the SDK's own rules for the Region's partition; AWS_ENDPOINT_URL is not read: it may well point at Sluice. */
-function resolveEndpoint(client: BedrockRuntimeClient, region: string, plane: 'runtime' | 'control'): string {
-  const { url } = client.config.endpointProvider({ Region: region })
-  return plane === 'runtime' ? url.href : url.href.replace('//bedrock-runtime.', '//bedrock.')
+  const at = (url: string): FarSide => {
+    if (settings.bearerToken && pool.profile === undefined) return withBearer(url, settings.bearerToken)
+    return signed(url, pool.region, async () => client.config.credentials())
+  }
+  // By the SDK's own rules for the Region's partition; AWS_ENDPOINT_URL is not read: it may well point at Sluice.
+  const url = pool.endpoint ?? client.config.endpointProvider({ Region: pool.region }).url.href
+  return { runtime: at(url), control: at(url.replace('//bedrock-runtime.', '//bedrock.')) }
 }
 
 function signed(url: string, region: string, credentials: () => Promise<Credentials>): FarSide {

@@ -34,9 +34,9 @@ export function upstreamHeaders(headers: string[]): string[] {
   return keep(headers, name => !NOT_UPSTREAM.has(name) && !name.startsWith(OWN_HEADER_PREFIX) && name[0] !== ':')
 }
 
-/** Flat response headers, fit to hand back. */
+/** Flat response headers, fit to hand back. Ours are ours to say. */
 export function downstreamHeaders(headers: string[]): string[] {
-  return keep(headers, name => !HOP_BY_HOP.has(name))
+  return keep(headers, name => !HOP_BY_HOP.has(name) && !name.startsWith(OWN_HEADER_PREFIX))
 }
 
 function keep(headers: string[], wanted: (lowerCaseName: string) => boolean): string[] {

@@ -1,7 +1,9 @@
-// Signature Version 4 as Bedrock checks it, by @smithy/signature-v4 on node's native hashes. Only what must be signed is:
-// host, date, payload hash and session token. Everything else may pass untouched.
-import { createHash, createHmac, createSecretKey, type Hash, type Hmac, hash, type KeyObject } from 'node:crypto'
-import { SignatureV4 } from '@smithy/signature-v4'
+// Signature Version 4 as Bedrock checks it. The canonical request and the key derivation are @smithy/signature-v4's; the
+// hashes around them are node's one-shot ones, because the library's own signing of a request costs a third of all the
+// time a request takes here (docs/decisions/0003-signing.md). Only what must be signed is: host, date, payload hash and
+// session token. Everything else may pass untouched.
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
+import { createScope, getCanonicalHeaders, getSigningKey, SignatureV4Base } from '@smithy/signature-v4'
 
 export interface Credentials {
   accessKeyId: string
@@ -24,72 +26,114 @@ export interface Signable {
   body: Buffer
 }
 
-class NativeSha256 {
-  readonly #hash: Hash | Hmac
+/** The headers to add, flat: host, x-amz-content-sha256, x-amz-date, the token if there is one, and authorization. */
+export type Sign = (request: Signable, nowMs: number) => Promise<string[]>
 
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.#hash = secret === undefined ? createHash('sha256') : createHmac('sha256', keyOf(secret))
+const ALGORITHM = 'AWS4-HMAC-SHA256'
+
+export function createSigner(settings: SignerSettings): Sign {
+  const signer = new RequestSigner(settings)
+  return async (request, nowMs) => {
+    const credentials = await settings.credentials()
+    const date = signer.dateOf(nowMs)
+    const key = signer.knownKey(credentials, date.shortDate) ?? (await signer.deriveKey(credentials, date.shortDate))
+    return signer.sign(request, credentials, date, key)
+  }
+}
+
+interface SigningDate {
+  longDate: string
+  shortDate: string
+}
+
+class RequestSigner extends SignatureV4Base {
+  readonly #region: string
+  /** The latest key: it changes once a day, and with the credentials. */
+  #derived: { secret: string; accessKeyId: string; shortDate: string; key: KeyObject } | undefined
+
+  constructor({ credentials, region, service }: SignerSettings) {
+    super({ credentials, region, service, sha256: NativeSha256 })
+    this.#region = region
+  }
+
+  dateOf(nowMs: number): SigningDate {
+    return this.formatDate(new Date(nowMs))
+  }
+
+  knownKey(credentials: Credentials, shortDate: string): KeyObject | undefined {
+    const known = this.#derived
+    if (known?.shortDate !== shortDate || known.accessKeyId !== credentials.accessKeyId) return undefined
+    return known.secret === credentials.secretAccessKey ? known.key : undefined
+  }
+
+  async deriveKey(credentials: Credentials, shortDate: string): Promise<KeyObject> {
+    const { accessKeyId, secretAccessKey: secret } = credentials
+    const bytes = await getSigningKey(NativeSha256, credentials, shortDate, this.#region, this.service)
+    const key = createSecretKey(bytes)
+    this.#derived = { secret, accessKeyId, shortDate, key }
+    return key
+  }
+
+  sign(request: Signable, credentials: Credentials, date: SigningDate, key: KeyObject): string[] {
+    const payloadHash = hash('sha256', request.body, 'hex')
+    const headers: Record<string, string> = {
+      host: request.host,
+      'x-amz-content-sha256': payloadHash,
+      'x-amz-date': date.longDate,
+    }
+    if (credentials.sessionToken) headers['x-amz-security-token'] = credentials.sessionToken
+    const { method, host, rawPath, rawQuery } = request
+    const described = {
+      method,
+      protocol: 'https:',
+      hostname: host,
+      path: rawPath,
+      query: decodeQuery(rawQuery),
+      headers,
+    }
+    const canonicalHeaders = getCanonicalHeaders(described)
+    const canonical = this.createCanonicalRequest(described, canonicalHeaders, payloadHash)
+    const scope = createScope(date.shortDate, this.#region, this.service)
+    const toSign = `${ALGORITHM}\n${date.longDate}\n${scope}\n${hash('sha256', canonical, 'hex')}`
+    const signature = createHmac('sha256', key).update(toSign).digest('hex')
+    const signedHeaders = this.getCanonicalHeaderList(canonicalHeaders)
+    const flat = Object.entries(headers).flat()
+    flat.push(
+      'authorization',
+      `${ALGORITHM} Credential=${credentials.accessKeyId}/${scope}, SignedHeaders=${signedHeaders}, Signature=${signature}`,
+    )
+    return flat
+  }
+}
+
+/** For the derivation of a key, once a day. */
+class NativeSha256 {
+  readonly #secret: string | Uint8Array
+  #data: Uint8Array = new Uint8Array(0)
+
+  constructor(secret: string | ArrayBuffer | ArrayBufferView = '') {
+    if (typeof secret === 'string') this.#secret = secret
+    else if (ArrayBuffer.isView(secret))
+      this.#secret = new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength)
+    else this.#secret = new Uint8Array(secret)
   }
 
   update(data: Uint8Array): void {
-    this.#hash.update(data)
+    this.#data = data
   }
 
   async digest(): Promise<Uint8Array> {
-    return this.#hash.digest()
+    return createHmac('sha256', this.#secret).update(this.#data).digest()
   }
 
-  /** Required by the interface; a used hash is never reset by the signer. */
   reset(): void {
-    throw new Error('this hash cannot be used twice')
-  }
-}
-
-function bytes(secret: ArrayBuffer | ArrayBufferView): Uint8Array {
-  return ArrayBuffer.isView(secret)
-    ? new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength)
-    : new Uint8Array(secret)
-}
-
-/** Deriving a key object costs six times its use (11 µs against 2), and the signer asks for the same two at every call. */
-const derivedKeys = new WeakMap<object, KeyObject>()
-let secretKey: { text: string; key: KeyObject } | undefined
-
-function keyOf(secret: string | ArrayBuffer | ArrayBufferView): KeyObject {
-  if (typeof secret === 'string') {
-    if (secretKey?.text !== secret) secretKey = { text: secret, key: createSecretKey(secret, 'utf8') }
-    return secretKey.key
-  }
-  let key = derivedKeys.get(secret)
-  if (!key) {
-    key = createSecretKey(bytes(secret))
-    derivedKeys.set(secret, key)
-  }
-  return key
-}
-
-/** The signing headers to add, flat: host, x-amz-date, x-amz-content-sha256, authorization and, if need be, the token. */
-export function createSigner(settings: SignerSettings): (request: Signable, nowMs: number) => Promise<string[]> {
-  const signer = new SignatureV4({ ...settings, sha256: NativeSha256, applyChecksum: false })
-  return async (request, nowMs) => {
-    const signed = await signer.sign(
-      {
-        method: request.method,
-        protocol: 'https:',
-        hostname: request.host,
-        path: request.rawPath,
-        query: decodeQuery(request.rawQuery),
-        headers: { host: request.host, 'x-amz-content-sha256': hash('sha256', request.body, 'hex') },
-      },
-      { signingDate: new Date(nowMs) },
-    )
-    return Object.entries(signed.headers).flat()
+    this.#data = new Uint8Array(0)
   }
 }
 
 /** Decoded names and values; '+' is a plus, as SigV4 reads it. A malformed escape stays as it is: AWS will refuse it. */
 export function decodeQuery(rawQuery: string): Record<string, string | string[]> {
-  const query: Record<string, string | string[]> = {}
+  const query: Record<string, string | string[]> = Object.create(null)
   for (const pair of rawQuery.split('&')) {
     if (pair === '') continue
     const at = pair.indexOf('=')

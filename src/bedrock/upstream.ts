@@ -4,9 +4,9 @@ import type { Clock } from '../domain/clock.ts'
 import type { PoolSettings } from '../domain/model.ts'
 import type { Upstream, UpstreamRequest } from '../gateway/ports.ts'
 import type { Operation } from '../wire/operations.ts'
-import { type FarSide, type FarSideSettings, farSide } from './farSide.ts'
+import { type FarSide, type FarSideSettings, farSides } from './farSide.ts'
 import { upstreamHeaders } from './headers.ts'
-import { rewrite } from './modelIdRewrite.ts'
+import { rewriteModelId } from './modelIdRewrite.ts'
 import { Reply } from './reply.ts'
 
 export interface UpstreamSettings {
@@ -25,11 +25,11 @@ const KEEP_ALIVE_MS = 30_000
 const MAX_RESPONSE_HEADER_BYTES = 64 * 1024
 
 export interface BedrockUpstream extends Upstream {
-  /** Drops the connections that idle; call when nothing is in flight. */
+  /** Drops every connection; call when nothing is in flight, or what is has been given up. */
   close(): Promise<void>
 }
 
-export function createUpstream(settings: UpstreamSettings, farSides: FarSideSettings, clock: Clock): BedrockUpstream {
+export function createUpstream(settings: UpstreamSettings & FarSideSettings, clock: Clock): BedrockUpstream {
   const agent = new Agent({
     connections: settings.maxConnections,
     connect: { timeout: settings.connectTimeoutMs },
@@ -39,24 +39,24 @@ export function createUpstream(settings: UpstreamSettings, farSides: FarSideSett
     maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
     pipelining: 1,
   })
-  const known = new Map<PoolSettings, { runtime: FarSide; control: FarSide }>()
+  const known = new Map<PoolSettings, ReturnType<typeof farSides>>()
   const sideOf = (pool: PoolSettings, plane: Operation['plane']): FarSide => {
     let sides = known.get(pool)
     if (!sides) {
-      sides = { runtime: farSide(pool, 'runtime', farSides), control: farSide(pool, 'control', farSides) }
+      sides = farSides(pool, settings)
       known.set(pool, sides)
     }
     return sides[plane]
   }
   return {
     send(pool, request, receiver) {
-      const reply = new Reply(request.operation, receiver)
+      const reply = new Reply(request.operation, receiver, clock)
       const dispatched = async () => dispatch(agent, sideOf(pool, request.operation.plane), pool, request, reply, clock)
       // A fault before the dispatch (no credentials, say) is the upstream's as much as one after it.
       dispatched().catch(error => reply.failed(error))
       return () => reply.abandon()
     },
-    close: () => agent.close(),
+    close: () => agent.destroy(),
   }
 }
 
@@ -96,5 +96,5 @@ async function dispatch(
 
 function addressed(pool: PoolSettings, request: UpstreamRequest): { rawUrl: string; body: Buffer } {
   if (pool.modelId === undefined || request.modelId === undefined || pool.modelId === request.modelId) return request
-  return rewrite(request, request.operation, request.modelId, pool.modelId)
+  return rewriteModelId(request, request.operation, pool.modelId)
 }

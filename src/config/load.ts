@@ -1,5 +1,5 @@
 // A YAML file to a Config, or every fault of it at once: where, what was expected, what was found.
-import { LineCounter, parseDocument } from 'yaml'
+import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import type { z } from 'zod'
 import { type Config, configSchema } from './schema.ts'
 
@@ -34,14 +34,31 @@ export function parseConfig(
     }))
     return { kind: 'faulty', faults }
   }
-  const data: unknown = document.toJS() ?? {}
+  let data: unknown
+  try {
+    data = document.toJS() ?? {}
+  } catch (error) {
+    // An alias without its anchor, or one that would grow without bound.
+    return {
+      kind: 'faulty',
+      faults: [{ place: placeAt(0), setting: '', message: `expected YAML, found: ${(error as Error).message}` }],
+    }
+  }
   const overridden = override(data, environment)
   const parsed = configSchema.safeParse(overridden.data)
   const faults = [...overridden.faults]
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
-      const node = nearestNode(document, issue.path)
-      faults.push(...describe(issue, overridden.data).map(fault => ({ ...fault, place: placeAt(node) })))
+      for (const { path, isUnknown, setting, message } of describe(issue, overridden.data)) {
+        const variable = setting === 'server.host' ? 'HOST' : setting === 'server.port' ? 'PORT' : undefined
+        if (variable && environment[variable]) faults.push({ place: 'environment', setting: variable, message })
+        else
+          faults.push({
+            place: placeAt(isUnknown ? keyPlace(document, path) : nearestNode(document, path)),
+            setting,
+            message,
+          })
+      }
     }
   }
   return parsed.success && faults.length === 0 ? { kind: 'ok', config: parsed.data } : { kind: 'faulty', faults }
@@ -63,17 +80,22 @@ function override(data: unknown, environment: Record<string, string | undefined>
   return { data: { ...data, server }, faults }
 }
 
-function describe(issue: z.core.$ZodIssue, data: unknown): Omit<Fault, 'place'>[] {
-  const setting = settingName(issue.path)
-  const found = show(valueAt(data, issue.path))
+interface Described {
+  path: PropertyKey[]
+  isUnknown: boolean
+  setting: string
+  message: string
+}
+
+function describe(issue: z.core.$ZodIssue, data: unknown): Described[] {
   if (issue.code === 'unrecognized_keys') {
-    const prefix = setting === '' ? '' : `${setting}.`
-    return issue.keys.map(key => ({
-      setting: prefix + key,
-      message: 'expected a setting that exists, found an unknown one',
-    }))
+    const message = 'expected a setting that exists, found an unknown one'
+    return issue.keys
+      .map(key => [...issue.path, key])
+      .map(path => ({ path, isUnknown: true, setting: settingName(path), message }))
   }
-  return [{ setting, message: `expected ${expectation(issue)}, found ${found}` }]
+  const message = `expected ${expectation(issue)}, found ${show(valueAt(data, issue.path))}`
+  return [{ path: issue.path, isUnknown: false, setting: settingName(issue.path), message }]
 }
 
 function expectation(issue: z.core.$ZodIssue): string {
@@ -88,8 +110,6 @@ function expectation(issue: z.core.$ZodIssue): string {
       return `one of ${issue.values.map(value => String(value)).join(', ')}`
     case 'invalid_format':
       return issue.message.startsWith('Invalid') ? `a valid ${issue.format}` : issue.message
-    case 'invalid_union':
-      return 'an http(s) URL or `simulator`'
     default:
       return issue.message
   }
@@ -135,6 +155,13 @@ function nearestNode(document: ReturnType<typeof parseDocument>, path: PropertyK
     if (isObject(node) && Array.isArray(node.range)) return node.range[0]
   }
   return undefined
+}
+
+/** Where the last key of `path` itself stands: an unknown setting is shown by its name. */
+function keyPlace(document: ReturnType<typeof parseDocument>, path: PropertyKey[]): number | undefined {
+  const section: unknown = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true)
+  const key = isMap(section) && section.items.find(pair => isScalar(pair.key) && pair.key.value === path.at(-1))?.key
+  return isScalar(key) ? key.range?.[0] : undefined
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

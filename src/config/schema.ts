@@ -46,6 +46,10 @@ const server = z
       .min(100)
       .default(75_000)
       .describe('An idle connection is closed after it; keep it above what stands in front.'),
+    stallTimeoutMs: ms(60 * MINUTE_MS)
+      .min(100)
+      .default(5 * MINUTE_MS)
+      .describe('A client that takes no byte of its answer for so long is cut off.'),
     drainMs: ms(60 * MINUTE_MS)
       .default(30_000)
       .describe('After SIGTERM, requests in flight have this long to finish.'),
@@ -80,7 +84,8 @@ const pool = z
       .regex(/^[a-z]{2,4}(-[a-z]+)+-\d+$/, 'an AWS Region such as us-east-1')
       .describe('AWS Region, for the endpoint and the signature.'),
     endpoint: z
-      .union([z.literal('simulator'), z.url({ protocol: /^https?$/ })])
+      .string()
+      .refine(text => text === 'simulator' || isHttpUrl(text), 'an http(s) URL or `simulator`')
       .optional()
       .describe("Base URL (a VPC endpoint, a test server), or `simulator`. Absent: AWS's own endpoint of the Region."),
     modelId: z.string().min(1).max(2048).optional().describe('Replaces the requested modelId in this pool.'),
@@ -226,12 +231,21 @@ export const configSchema = z
   })
   .superRefine((config, context) => {
     unique(config.models, 'models', context)
+    const { headersTimeoutMs, requestTimeoutMs } = config.server
+    if (requestTimeoutMs < headersTimeoutMs) {
+      const message = `at least server.headersTimeoutMs (${headersTimeoutMs})`
+      context.addIssue({ code: 'custom', path: ['server', 'requestTimeoutMs'], message })
+    }
     config.models.forEach((one, i) => {
       unique(one.pools, `models.${i}.pools`, context)
     })
   })
 
 export type Config = z.infer<typeof configSchema>
+
+function isHttpUrl(text: string): boolean {
+  return /^https?:\/\//.test(text) && URL.canParse(text)
+}
 
 function unique(named: { name: string }[], where: string, context: z.RefinementCtx): void {
   const seen = new Set<string>()

@@ -1,36 +1,42 @@
-// How many input tokens a request will have, before anyone counted them: text bytes ÷ the model's bytes per token,
-// which is learned from settled calls as an exponentially weighted moving average.
+// How many input tokens a request will have, before anyone counted them: text bytes ÷ the model's bytes per token, which
+// is learned from settled calls as an exponentially weighted moving average. Requests of different size are learned apart:
+// fixed parts (role markers, tool prompts) are most of a small one, and would make a large one look several times larger.
 
-/** What is asked before any call has settled; between Claude's older (3.5) and newer (2.8) tokenizers. [BEDROCK facts 2026-11] */
-export const DEFAULT_BYTES_PER_TOKEN = 3.5
 /** One call moves the average by this part of its distance. */
 const WEIGHT_OF_ONE_CALL = 0.05
-/** Below it, a call's fixed overhead (role markers, tool prompts) would teach more than its text. */
-const SMALLEST_LESSON_BYTES = 200
 /** No tokenizer is outside these; a broken usage figure must not teach nonsense. */
-const FEWEST_BYTES_PER_TOKEN = 1
+const FEWEST_BYTES_PER_TOKEN = 0.5
 const MOST_BYTES_PER_TOKEN = 10
+/** Sizes from 1 KB up, each four times the one before; the last has no end. */
+const SIZE_CLASSES = 6
 
 export class InputEstimate {
-  #bytesPerToken: number
+  readonly #bytesPerToken: number[]
 
-  constructor(bytesPerToken: number = DEFAULT_BYTES_PER_TOKEN) {
-    this.#bytesPerToken = bytesPerToken
+  /** `bytesPerToken`: what is believed before any call has settled. */
+  constructor(bytesPerToken: number) {
+    this.#bytesPerToken = new Array(SIZE_CLASSES).fill(bytesPerToken)
   }
 
-  get bytesPerToken(): number {
-    return this.#bytesPerToken
+  bytesPerToken(textBytes: number): number {
+    return this.#bytesPerToken[sizeClass(textBytes)]!
   }
 
   /** At least one token: Bedrock charges none for free. */
   tokens(textBytes: number, mediaTokens: number): number {
-    return Math.max(1, Math.ceil(textBytes / this.#bytesPerToken) + mediaTokens)
+    return Math.max(1, Math.ceil(textBytes / this.bytesPerToken(textBytes)) + mediaTokens)
   }
 
   /** `inputTokens`: all of the prompt, cached or not. Calls with media teach nothing: their parts can't be told apart. */
   learn(textBytes: number, mediaTokens: number, inputTokens: number): void {
-    if (mediaTokens > 0 || textBytes < SMALLEST_LESSON_BYTES || inputTokens <= 0) return
+    if (mediaTokens > 0 || textBytes <= 0 || inputTokens <= 0) return
     const seen = Math.min(MOST_BYTES_PER_TOKEN, Math.max(FEWEST_BYTES_PER_TOKEN, textBytes / inputTokens))
-    this.#bytesPerToken += WEIGHT_OF_ONE_CALL * (seen - this.#bytesPerToken)
+    const believed = this.bytesPerToken(textBytes)
+    this.#bytesPerToken[sizeClass(textBytes)] = believed + WEIGHT_OF_ONE_CALL * (seen - believed)
   }
+}
+
+function sizeClass(textBytes: number): number {
+  const steps = Math.floor(Math.log2(Math.max(1, textBytes / 256)) / 2)
+  return Math.min(steps, SIZE_CLASSES - 1)
 }

@@ -9,6 +9,9 @@ export interface PoolQuota {
 
 export type Dimension = 'requests' | 'tokens'
 
+const SHORTEST_HOLD_MS = 500
+const LONGEST_HOLD_MS = 4_000
+
 interface Bucket {
   shape: BucketShape
   state: BucketState
@@ -33,6 +36,8 @@ export class Pool {
   }
 
   refill(nowMs: number): void {
+    // A clock that stepped back would make a short rest a long one.
+    if (this.heldUntilMs > nowMs + LONGEST_HOLD_MS) this.heldUntilMs = nowMs + LONGEST_HOLD_MS
     if (this.requests) refill(this.requests.state, this.requests.shape, nowMs)
     if (this.tokens) refill(this.tokens.state, this.tokens.shape, nowMs)
   }
@@ -45,6 +50,12 @@ export class Pool {
     const requestsMs = this.requests ? msUntil(this.requests.state, this.requests.shape, 1) : 0
     const tokensMs = this.tokens ? msUntil(this.tokens.state, this.tokens.shape, tokens) : 0
     return Math.max(requestsMs, tokensMs, this.heldUntilMs - nowMs, 0)
+  }
+
+  /** The upstream throttled a ticket for the `times`th time: rest, longer each time. */
+  hold(times: number, nowMs: number): void {
+    const holdMs = Math.min(SHORTEST_HOLD_MS * 2 ** (times - 1), LONGEST_HOLD_MS)
+    this.heldUntilMs = Math.max(this.heldUntilMs, nowMs + holdMs)
   }
 
   take(tokens: number): void {

@@ -29,12 +29,8 @@ interface Reservation {
   requeues: number
 }
 
-/** Grants one call may hand out: bounds the time a caller, or later a script, holds everyone else up. */
-const MAX_GRANTS_PER_PUMP = 32
 /** A ticket the upstream throttled this often is given back to its sender. */
 export const MAX_REQUEUES = 3
-/** How long a pool rests after the upstream throttled it, doubled with each requeue of the same ticket. */
-const HOLD_AFTER_THROTTLE_MS = 500
 const SHORTEST_RETRY_MS = 1_000
 const LONGEST_RETRY_MS = 300_000
 
@@ -83,14 +79,13 @@ export class WaitingRoom {
   /** Grants to the head of the line while it fits. */
   pump(nowMs: number): Grant[] {
     const grants: Grant[] = []
-    while (grants.length < MAX_GRANTS_PER_PUMP) {
+    for (;;) {
       const head = this.#head()
       const pool = head && this.#fitting(head.ticket, nowMs)
-      if (!pool) break
+      if (!pool) return grants
       this.leave(head.ticket.id)
       grants.push(this.#grant(head.ticket, pool, head.requeues))
     }
-    return grants
   }
 
   /** Milliseconds until the head may fit; undefined when nobody waits. */
@@ -133,7 +128,7 @@ export class WaitingRoom {
     if (!reservation) return false
     this.#reservations.delete(ticketId)
     const { ticket, pool, requeues } = reservation
-    pool.heldUntilMs = nowMs + HOLD_AFTER_THROTTLE_MS * 2 ** requeues
+    pool.hold(requeues + 1, nowMs)
     if (requeues >= MAX_REQUEUES || ticket.deadlineMs <= nowMs) return false
     this.#returned.set(ticketId, { ticket, requeues: requeues + 1 })
     this.#waitingTokens += ticket.tokens

@@ -1,18 +1,17 @@
 // One send and what became of it. What the upstream says goes straight on to the client; a throttle is held back,
 // because the client need never hear of it.
 import type { Usage } from '../domain/charge.ts'
-import type { Dimension } from '../domain/pool.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Answer, Finished, FlowControl, Notes, Receiver, WholeReply } from './ports.ts'
 
 type State =
   | { kind: 'sent' }
   | { kind: 'answering'; status: number }
-  | { kind: 'answered'; status: number; usage: Usage | undefined }
-  | { kind: 'throttled'; reply: WholeReply; dimension: Dimension | 'unknown' }
+  | { kind: 'answered'; status: number; usage: Usage | undefined; exception: string | undefined }
+  | { kind: 'throttled'; reply: WholeReply }
   | { kind: 'failed'; refusal: Refusal; sent: boolean }
   | { kind: 'cut'; status: number; refusal: Refusal }
-  | { kind: 'aborted' }
+  | { kind: 'aborted'; sent: boolean }
 
 const NO_FLOW: FlowControl = { pause() {}, resume() {} }
 
@@ -30,18 +29,17 @@ export class Attempt implements Receiver {
   }
 
   /** Runs `send` and resolves when the attempt has ended; an abort abandons the call and ends it too. */
-  over(signal: AbortSignal, send: () => () => void): Promise<void> {
+  over(signal: AbortSignal, send: () => () => boolean): Promise<void> {
     return new Promise(resolve => {
       if (signal.aborted) {
-        this.#state = { kind: 'aborted' }
+        this.#state = { kind: 'aborted', sent: false }
         resolve()
         return
       }
-      let abandon: (() => void) | undefined
+      let abandon: (() => boolean) | undefined
       const onAbort = () => {
         if (this.#isOver()) return
-        this.#state = { kind: 'aborted' }
-        abandon?.()
+        this.#state = { kind: 'aborted', sent: abandon?.() ?? false }
         resolve()
       }
       this.#ended = () => {
@@ -57,37 +55,39 @@ export class Attempt implements Receiver {
     return this.#state.kind === 'answered' ? this.#state.usage : undefined
   }
 
-  get throttle(): Dimension | 'unknown' | undefined {
-    return this.#state.kind === 'throttled' ? this.#state.dimension : undefined
+  get isThrottled(): boolean {
+    return this.#state.kind === 'throttled'
   }
 
   /** Bedrock charges nothing for a call it answered with an error, nor for one that was never sent. */
   get chargesNothing(): boolean {
     const state = this.#state
-    return (state.kind === 'answered' && state.status >= 400) || (state.kind === 'failed' && !state.sent)
+    if (state.kind === 'answered') return state.status >= 400
+    return (state.kind === 'failed' || state.kind === 'aborted') && !state.sent
   }
 
   head(status: number, headers: string[], flow: FlowControl): void {
     if (this.#isOver()) return
+    // A head that cannot be written throws here, and the client is refused instead.
+    this.#answer.head(status, headers, this.#notes, flow)
     this.#state = { kind: 'answering', status }
     this.#firstByte()
-    this.#answer.head(status, headers, this.#notes, flow)
   }
 
   data(chunk: Buffer): void {
     if (!this.#isOver()) this.#answer.data(chunk)
   }
 
-  end(usage: Usage | undefined): void {
+  end(usage: Usage | undefined, exception?: string): void {
     if (this.#state.kind !== 'answering') return
-    this.#state = { kind: 'answered', status: this.#state.status, usage }
+    this.#state = { kind: 'answered', status: this.#state.status, usage, exception }
     this.#answer.end()
     this.#ended()
   }
 
-  throttled(reply: WholeReply, dimension: Dimension | 'unknown'): void {
+  throttled(reply: WholeReply): void {
     if (this.#isOver()) return
-    this.#state = { kind: 'throttled', reply, dimension }
+    this.#state = { kind: 'throttled', reply }
     this.#ended()
   }
 
@@ -121,6 +121,7 @@ export class Attempt implements Receiver {
       run.outcome = 'answered'
       run.status = state.status
       run.usage = state.usage
+      run.exception = state.exception
     } else if (state.kind === 'failed') {
       run.outcome = 'refused'
       run.refusal = state.refusal

@@ -4,8 +4,9 @@ import { reservedTokens, settledTokens } from '../domain/charge.ts'
 import type { Clock } from '../domain/clock.ts'
 import type { InputEstimate } from '../domain/estimate.ts'
 import type { ModelSettings, PoolSettings } from '../domain/model.ts'
+import type { Demand } from '../wire/demand.ts'
 import { Attempt } from './attempt.ts'
-import type { Answer, Ask, Decision, Demand, Finished, Invocation, Ledger, Observer, Upstream } from './ports.ts'
+import type { Answer, Ask, Decision, Finished, Invocation, Ledger, Observer, Upstream } from './ports.ts'
 
 export interface GatewayParts {
   ledger: Ledger
@@ -96,15 +97,15 @@ export class Gateway {
     let decision = await ledger.acquire(ask, invocation.signal)
     let throttled: Attempt | undefined
     for (;;) {
-      run.waitMs = Math.max(0, clock.nowMs() - run.startedMs) - run.sendingMs
+      run.waitMs = Math.max(0, clock.nowMs() - run.startedMs - run.sendingMs)
       if (decision.kind !== 'granted') {
         conclude(decision, throttled, answer, run)
         return undefined
       }
       const { pool } = decision
       const attempt = await this.#send(invocation, model.pools.find(candidate => candidate.name === pool)!, answer, run)
-      if (!attempt.throttle) return attempt
-      run.throttles += 1
+      if (!attempt.isThrottled) return attempt
+      run.throttledBy.push(pool)
       throttled = attempt
       decision = await ledger.requeue(ask, invocation.signal)
     }
@@ -113,7 +114,7 @@ export class Gateway {
   async #unmetered(invocation: Invocation, answer: Answer, run: Run): Promise<void> {
     const pool = invocation.model?.pools[0] ?? this.#parts.unmeteredPool(invocation)
     const attempt = await this.#send(invocation, pool, answer, run)
-    if (attempt.throttle) attempt.deliverThrottle(run)
+    attempt.deliverThrottle(run)
   }
 
   async #send(invocation: Invocation, pool: PoolSettings, answer: Answer, run: Run): Promise<Attempt> {
@@ -151,10 +152,11 @@ function newRun(invocation: Invocation, nowMs: number): Run {
     firstByteMs: undefined,
     totalMs: 0,
     attempts: 0,
-    throttles: 0,
+    throttledBy: [],
     reservedTokens: 0,
     chargedTokens: 0,
     usage: undefined,
+    exception: undefined,
     startedMs: nowMs,
     sendingMs: 0,
   }
@@ -168,7 +170,7 @@ function conclude(
   run: Run,
 ) {
   if (decision.kind === 'left') return
-  if (throttled?.throttle) {
+  if (throttled) {
     throttled.deliverThrottle(run, decision.refusal.retryAfterMs)
     return
   }

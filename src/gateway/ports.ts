@@ -1,8 +1,8 @@
 // What the gateway needs from the world, in its own words. The adapters live in memory/ (later redis/), bedrock/, http/ and telemetry/.
 import type { Usage } from '../domain/charge.ts'
 import type { Flow, ModelSettings, PoolSettings } from '../domain/model.ts'
-import type { Dimension } from '../domain/pool.ts'
 import type { Refusal } from '../domain/refusal.ts'
+import type { Demand } from '../wire/demand.ts'
 import type { Operation } from '../wire/operations.ts'
 
 /** One Bedrock call, stripped of HTTP. */
@@ -18,18 +18,6 @@ export interface Invocation {
   request: UpstreamRequest
   /** Aborted when the client has gone away. */
   signal: AbortSignal
-}
-
-/** What must be known of a request before it is admitted. */
-export interface Demand {
-  /** Bytes the model reads as text, JSON included. */
-  textBytes: number
-  /** Estimated tokens of images, documents and other media. */
-  mediaTokens: number
-  /** The request's own bound on output tokens; absent: the model's maximum. */
-  outputCap?: number
-  /** Answers asked for in one call; `outputCap` already counts them. */
-  answers: number
 }
 
 /** The request as it came, less what was meant for Sluice. */
@@ -113,17 +101,20 @@ export interface WholeReply {
 export interface Receiver {
   head(status: number, headers: string[], flow: FlowControl): void
   data(chunk: Buffer): void
-  /** `usage`: what the reply said it used; absent when it did not. */
-  end(usage: Usage | undefined): void
+  /** `usage`: what the reply said it used; absent when it did not. `exception`: a stream that ended in one, by name. */
+  end(usage: Usage | undefined, exception?: string): void
   /** The quota said no, before anything else was heard. The whole reply is small and bounded. */
-  throttled(reply: WholeReply, dimension: Dimension | 'unknown'): void
+  throttled(reply: WholeReply): void
   /** `sent`: the call was on its way, so Bedrock may have charged it. */
   failed(refusal: Refusal, sent: boolean): void
 }
 
 export interface Upstream {
-  /** Signs and sends to the pool. The returned function abandons the call; the receiver then hears nothing more. */
-  send(pool: PoolSettings, request: UpstreamRequest, receiver: Receiver): () => void
+  /**
+   * Signs and sends to the pool. The returned function abandons the call and says whether it was on its way already; the
+   * receiver then hears nothing more.
+   */
+  send(pool: PoolSettings, request: UpstreamRequest, receiver: Receiver): () => boolean
 }
 
 // ---- near side ----
@@ -162,10 +153,13 @@ export interface Finished {
   firstByteMs: number | undefined
   totalMs: number
   attempts: number
-  throttles: number
+  /** The pools that throttled it, in order: their reservations are spent. */
+  throttledBy: string[]
   reservedTokens: number
   chargedTokens: number
   usage: Usage | undefined
+  /** The exception a stream ended in, after its head had said 200. */
+  exception: string | undefined
 }
 
 export interface Observer {

@@ -25,7 +25,7 @@ export function buildApp(parts: AppParts): FastifyInstance {
   const dataPlane = createDataPlane(parts.dataPlane)
   const app = Fastify({
     serverFactory: handler => createOnePort(parts.port, handler as Parameters<typeof createOnePort>[1]) as never,
-    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, parts.dataPlane.newId()),
     // An undecodable path is the data plane's to refuse, in Bedrock's shape.
     frameworkErrors: (_error, request, reply) => {
       reply.hijack()

@@ -1,19 +1,30 @@
 // The answer to one invocation, written straight to the socket: HTTP/1.1 or HTTP/2, with the client's pace kept.
 import { ServerResponse } from 'node:http'
 import type { Writable } from 'node:stream'
+import type { Clock } from '../domain/clock.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Answer, FlowControl, Notes } from '../gateway/ports.ts'
 import type { Response } from '../transport/onePort.ts'
 import type { Operation } from '../wire/operations.ts'
 import { refusalReply, retryHints } from './refusals.ts'
 
+const HINTS = new Set(['retry-after', 'x-amz-retry-after', 'retry-after-ms'])
+
+/** How long a client that takes no bytes may hold its upstream call. */
+export interface Patience {
+  stallTimeoutMs: number
+  clock: Clock
+}
+
 export class ClientAnswer implements Answer {
   readonly #response: Response
   readonly #dialect: Operation['dialect']
   readonly #requestId: string
+  readonly #patience: Patience
   #flow: FlowControl | undefined
 
-  constructor(response: Response, dialect: Operation['dialect'], requestId: string) {
+  constructor(response: Response, dialect: Operation['dialect'], requestId: string, patience: Patience) {
+    this.#patience = patience
     this.#response = response
     this.#dialect = dialect
     this.#requestId = requestId
@@ -21,26 +32,44 @@ export class ClientAnswer implements Answer {
 
   head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
     this.#flow = flow
-    writeHead(this.#response, status, headers.concat(noteHeaders(notes)))
+    const kept = notes.retryAfterMs === undefined ? headers : withoutHints(headers)
+    writeHead(this.#response, status, kept.concat(noteHeaders(notes)))
+    // A stream's head goes out at once; that of a body of known length may wait for the body, which is on its way.
+    if (this.#response instanceof ServerResponse && !hasLength(headers)) this.#response.flushHeaders()
   }
 
-  /** A slow reader holds the upstream: at most one high-water mark of bytes is kept for it. */
+  /**
+   * A slow reader holds the upstream: at most one high-water mark of bytes is kept for it. One that does not read at all
+   * is cut off, or it would hold an upstream connection for ever.
+   */
   data(chunk: Buffer): void {
-    const writable: Writable = this.#response
-    if (writable.write(chunk)) return
+    const response: Writable = this.#response
+    if (response.write(chunk)) return
     const flow = this.#flow
+    const forget = this.#patience.clock.after(this.#patience.stallTimeoutMs, () => this.cut())
     flow?.pause()
-    this.#response.once('drain', () => flow?.resume())
+    response.once('close', forget)
+    response.once('drain', () => {
+      forget()
+      response.off('close', forget)
+      flow?.resume()
+    })
   }
 
   end(): void {
     this.#response.end()
   }
 
-  /** HTTP/1.1: the socket is destroyed before the last chunk. HTTP/2: the stream is reset. Neither looks whole. */
+  /**
+   * HTTP/1.1: the socket is destroyed before the last chunk. HTTP/2: the stream is reset. HTTP/1.0 knows no chunks, so the
+   * connection is reset. None looks whole.
+   */
   cut(): void {
-    if (this.#response instanceof ServerResponse) this.#response.destroy()
-    else this.#response.stream.close(HTTP2_INTERNAL_ERROR)
+    const response = this.#response
+    if (response instanceof ServerResponse) {
+      if (response.req.httpVersionMinor === 0) response.socket?.resetAndDestroy()
+      response.destroy()
+    } else response.stream.close(HTTP2_INTERNAL_ERROR)
   }
 
   refuse(refusal: Refusal, notes?: Notes): void {
@@ -52,6 +81,15 @@ export class ClientAnswer implements Answer {
 }
 
 const HTTP2_INTERNAL_ERROR = 2
+
+/** Ours say when the line is through; the upstream's own beside them would contradict. */
+function withoutHints(headers: string[]): string[] {
+  return headers.filter((_part, i) => !HINTS.has(headers[i - (i % 2)]!.toLowerCase()))
+}
+
+function hasLength(headers: string[]): boolean {
+  return headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
+}
 
 function noteHeaders(notes: Notes): string[] {
   const headers = [
@@ -65,12 +103,30 @@ function noteHeaders(notes: Notes): string[] {
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 
+/** What HTTP/2 may carry once only (RFC 9110); node throws at a second, so the first is kept. */
+const SINGLE = new Set([
+  'age',
+  'content-length',
+  'content-type',
+  'date',
+  'etag',
+  'expires',
+  'last-modified',
+  'location',
+  'retry-after',
+  'server',
+])
+
 /** Repeated headers stay repeated in both protocols. */
 export function writeHead(response: Response, status: number, headers: string[]): void {
   if (response instanceof ServerResponse) {
     response.writeHead(status, headers)
     return
   }
-  for (let i = 0; i + 1 < headers.length; i += 2) response.appendHeader(headers[i]!, headers[i + 1]!)
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i]!.toLowerCase()
+    if (name === 'connection' || (SINGLE.has(name) && response.hasHeader(name))) continue
+    response.appendHeader(name, headers[i + 1]!)
+  }
   response.writeHead(status)
 }

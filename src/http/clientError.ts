@@ -10,8 +10,9 @@ const BY_CODE: Record<string, { status: number; message: string }> = {
 }
 const MALFORMED = { status: 400, message: 'The request is not valid HTTP/1.1.' }
 
-export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+export function answerClientError(error: Error & { code?: string }, socket: Socket, requestId: string): void {
+  // Behind an earlier answer, or in the middle of one, a second would be taken for part of it.
+  if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
     socket.destroy()
     return
   }
@@ -23,6 +24,7 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
       'Content-Type: application/json',
       `Content-Length: ${Buffer.byteLength(body)}`,
       `x-amzn-ErrorType: ${errorTypeHeader('ValidationException')}`,
+      `x-amzn-RequestId: ${requestId}`,
       'x-sluice-refusal: malformed-request',
       'Connection: close',
       '',

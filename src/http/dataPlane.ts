@@ -1,11 +1,12 @@
 // From a request to an Invocation: route by the raw path, find the model, read the body, price what it asks for.
 // HTTP ends here.
+import type { Clock } from '../domain/clock.ts'
 import type { ModelSettings, Priority } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import type { Demand, Invocation } from '../gateway/ports.ts'
+import type { Invocation } from '../gateway/ports.ts'
 import type { Request, Response } from '../transport/onePort.ts'
-import { readDemand } from '../wire/demand.ts'
+import { type Demand, readDemand } from '../wire/demand.ts'
 import { matchOperation, type Operation, type Route } from '../wire/operations.ts'
 import { ClientAnswer, writeHead } from './clientAnswer.ts'
 import { identify } from './identity.ts'
@@ -18,8 +19,11 @@ export interface DataPlaneParts {
   maxWaitMs: Record<Priority, number>
   maxBodyBytes: number
   newId: () => string
+  /** A client that takes no byte of its answer for so long is cut off. */
+  stallTimeoutMs: number
+  clock: Clock
   /** Told of every refusal that happened before the gateway. */
-  refused: (refusal: Refusal, operation: string) => void
+  refused: (refusal: Refusal, operation: string, requestId: string) => void
 }
 
 export type DataPlane = (request: Request, response: Response) => Promise<void>
@@ -27,6 +31,10 @@ export type DataPlane = (request: Request, response: Response) => Promise<void>
 export function createDataPlane(parts: DataPlaneParts): DataPlane {
   return async (request, response) => {
     const id = parts.newId()
+    if (request.httpVersion === '1.1' && request.headers.host === undefined) {
+      refuseEarly(parts, request, response, id, noHost())
+      return
+    }
     const match = matchOperation(request.method ?? '', request.url ?? '')
     if (match.kind !== 'found') {
       refuseEarly(parts, request, response, id, unrouted(match, request))
@@ -40,7 +48,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
     // Listens from the start: a client may leave while its body is still on the way.
     const gone = new AbortController()
     response.on('close', () => {
-      if (!response.writableFinished) gone.abort()
+      if (!response.writableEnded) gone.abort()
     })
     const read = await readBody(request, parts.maxBodyBytes)
     if (read.kind === 'gone') return
@@ -70,7 +78,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       },
       signal: gone.signal,
     }
-    await parts.gateway.handle(invocation, new ClientAnswer(response, operation.dialect, id))
+    await parts.gateway.handle(invocation, new ClientAnswer(response, operation.dialect, id, parts))
   }
 }
 
@@ -117,6 +125,11 @@ function unrouted(match: Exclude<ReturnType<typeof matchOperation>, { kind: 'fou
   return { refusal: { code: 'method-not-allowed', message }, headers: ['allow', allowed] }
 }
 
+/** A client that leaves it out may mean another server: nothing more is taken from its connection. */
+function noHost(): Early {
+  return { ...malformed('The request has no host header.'), headers: ['connection', 'close'] }
+}
+
 function malformed(message: string): Early {
   return { refusal: { code: 'malformed-request', message } }
 }
@@ -134,11 +147,13 @@ function refuseEarly(
   early: Early,
   operation?: Operation,
 ): void {
-  parts.refused(early.refusal, operation?.name ?? 'none')
+  parts.refused(early.refusal, operation?.name ?? 'none', id)
   const { status, headers, body } = refusalReply(early.refusal, operation?.dialect ?? dialectOf(request), id)
-  writeHead(response, status, headers.concat(early.headers ?? []))
-  response.end(request.method === 'HEAD' ? '' : body)
-  discardBody(request)
+  const answer = () => {
+    writeHead(response, status, headers.concat(early.headers ?? []))
+    response.end(request.method === 'HEAD' ? '' : body)
+  }
+  discardBody(request, answer)
 }
 
 function dialectOf(request: Request): Operation['dialect'] {

@@ -38,12 +38,21 @@ function concat(chunks: Buffer[]): Buffer {
   return chunks.length === 0 ? EMPTY : Buffer.concat(chunks)
 }
 
-/** Reads on without keeping: the client of a refused request may still be sending, and must not be reset before it reads. */
-export function discardBody(request: Request): void {
+/** An HTTP/2 client with more than this queued may break off instead of reading an early answer (seen with Node.js). */
+const LARGE_BODY_BYTES = 1024 * 1024
+
+/**
+ * Reads on without keeping: the client of a refused request may still be sending, and must not be reset before it reads
+ * the `answer`. It is given at once, but to an HTTP/2 client with a large body after that body.
+ */
+export function discardBody(request: Request, answer: () => void): void {
+  const waits = request.httpVersionMajor === 2 && Number(request.headers['content-length']) > LARGE_BODY_BYTES
   let bytes = 0
   request.on('error', () => {})
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length
     if (bytes > MAX_DISCARDED_BYTES) request.destroy()
   })
+  if (waits) request.once('end', answer)
+  else answer()
 }

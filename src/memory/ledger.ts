@@ -3,7 +3,7 @@ import type { Clock } from '../domain/clock.ts'
 import type { ModelSettings } from '../domain/model.ts'
 import type { Pool } from '../domain/pool.ts'
 import type { Refusal } from '../domain/refusal.ts'
-import { type Grant, WaitingRoom } from '../domain/waitingRoom.ts'
+import { WaitingRoom } from '../domain/waitingRoom.ts'
 import type { Ask, Decision, Ledger, LevelStatus, ModelStatus } from '../gateway/ports.ts'
 
 export interface AdmissionSettings {
@@ -80,16 +80,16 @@ class RoomKeeper {
 
   #wait(ask: Ask, signal: AbortSignal): Promise<Decision> {
     return new Promise(resolve => {
-      const leave = (decision: Decision) => {
+      // Out of the line before the refusal is made: the ticket itself is no part of the backlog it is told.
+      const leave = (decision: () => Decision) => {
         if (!this.#room.leave(ask.ticketId)) return
-        this.#decide(ask.ticketId, decision)
+        this.#decide(ask.ticketId, decision())
         this.#pump()
       }
-      const onAbort = () => leave({ kind: 'left' })
+      const onAbort = () => leave(() => ({ kind: 'left' }))
       const cancelDeadline = this.#clock.after(ask.deadlineMs - this.#clock.nowMs(), () =>
-        leave({ kind: 'refused', refusal: this.#waitTimeout(ask) }),
+        leave(() => ({ kind: 'refused', refusal: this.#waitTimeout(ask) })),
       )
-      signal.addEventListener('abort', onAbort)
       this.#waiters.set(ask.ticketId, {
         decide(decision) {
           cancelDeadline()
@@ -97,17 +97,18 @@ class RoomKeeper {
           resolve(decision)
         },
       })
+      // An abort that has been is not told again.
+      if (signal.aborted) onAbort()
+      else signal.addEventListener('abort', onAbort)
       this.#pump()
     })
   }
 
   /** Hands out what may go now and wakes up when the next may. One timer a model, however many wait. */
   #pump(): void {
-    let grants: Grant[]
-    do {
-      grants = this.#room.pump(this.#clock.nowMs())
-      for (const grant of grants) this.#decide(grant.ticketId, { kind: 'granted', pool: grant.pool })
-    } while (grants.length > 0)
+    for (const grant of this.#room.pump(this.#clock.nowMs())) {
+      this.#decide(grant.ticketId, { kind: 'granted', pool: grant.pool })
+    }
     this.#cancelWake?.()
     this.#cancelWake = undefined
     const waitMs = this.#room.msUntilNextGrant(this.#clock.nowMs())

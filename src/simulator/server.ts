@@ -33,7 +33,9 @@ export async function startSimulator(options: {
   port: number
 }): Promise<RunningSimulator> {
   const simulator = new Simulator(options.settings, options.clock)
-  const server = createOnePort(PORT_OPTIONS, (request, response) => serve(simulator, request, response))
+  const server = createOnePort({ ...PORT_OPTIONS, clock: options.clock }, (request, response) =>
+    serve(simulator, request, response),
+  )
   const sockets = new Set<Socket>()
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)

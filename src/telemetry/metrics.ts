@@ -85,10 +85,12 @@ export class Metrics {
     this.#duration.observe({ model, operation }, run.totalMs / 1000)
     if (run.attempts === 0) return
     this.#wait.observe({ model, priority }, run.waitMs / 1000)
-    this.#sends.inc({ model, pool }, run.attempts)
-    if (run.throttles > 0) this.#throttles.inc({ model, pool }, run.throttles)
-    this.#reserved.inc({ model, pool }, run.reservedTokens)
-    this.#charged.inc({ model, pool }, run.chargedTokens)
+    // A throttled send has spent its reservation at the pool that throttled it.
+    for (const throttler of run.throttledBy) {
+      this.#throttles.inc({ model, pool: throttler })
+      this.#booked(model, throttler, run.reservedTokens, run.reservedTokens)
+    }
+    if (run.attempts > run.throttledBy.length) this.#booked(model, pool, run.reservedTokens, run.chargedTokens)
     if (run.firstByteMs !== undefined) this.#firstByte.observe({ model, pool }, run.firstByteMs / 1000)
     if (!run.usage) return
     this.#tokens.inc({ model, pool, kind: 'input' }, run.usage.inputTokens)
@@ -96,6 +98,12 @@ export class Metrics {
     if (run.usage.cacheReadTokens > 0) this.#tokens.inc({ model, pool, kind: 'cache-read' }, run.usage.cacheReadTokens)
     if (run.usage.cacheWriteTokens > 0)
       this.#tokens.inc({ model, pool, kind: 'cache-write' }, run.usage.cacheWriteTokens)
+  }
+
+  #booked(model: string, pool: string, reservedTokens: number, chargedTokens: number): void {
+    this.#sends.inc({ model, pool })
+    this.#reserved.inc({ model, pool }, reservedTokens)
+    this.#charged.inc({ model, pool }, chargedTokens)
   }
 
   #counter<L extends string>(name: string, help: string, labelNames: L[]): Counter<L> {

@@ -3,6 +3,8 @@
 import http from 'node:http'
 import http2 from 'node:http2'
 import type { Socket } from 'node:net'
+import type { Clock } from '../domain/clock.ts'
+import { Http2Guard } from './http2Guard.ts'
 
 export type Request = http.IncomingMessage | http2.Http2ServerRequest
 export type Response = http.ServerResponse | http2.Http2ServerResponse
@@ -18,65 +20,94 @@ export interface OnePortOptions {
   /** A connection without a request under way is closed after it. */
   idleTimeoutMs: number
   maxHeaderBytes: number
+  clock: Clock
 }
 
-/** Fits the 25 MB bodies of Bedrock: with HTTP/2's default of 64 KB every 64 KB would cost a round trip. */
-const STREAM_WINDOW_BYTES = 1024 * 1024
-const MAX_STREAMS_PER_SESSION = 256
-/** Enough of the preface to tell it from every HTTP/1.1 method ("PRI" against PROPFIND, PRINT is none). */
+/** `close()` ends idle connections at once and busy ones with their answer; `closeAllConnections()` cuts all. */
+export type OnePort = (http.Server | http2.Http2SecureServer) & { closeAllConnections(): void }
+
+/** Enough of the preface to tell it from every HTTP/1.1 method (PROPFIND comes closest). */
 const PREFACE = Buffer.from('PRI ')
 
-export function createOnePort(options: OnePortOptions, handle: RequestHandler): http.Server | http2.Http2SecureServer {
+export function createOnePort(options: OnePortOptions, handle: RequestHandler): OnePort {
   return options.tls ? createSecure(options, options.tls, handle) : new PlainPort(options, handle)
 }
 
 class PlainPort extends http.Server {
-  readonly #http2: http2.Http2Server
-  readonly #sessions: Set<http2.Http2Session>
+  readonly #guard: Http2Guard
+  /** Connections that have not said yet what they speak. */
+  readonly #silent = new Set<Socket>()
 
   constructor(options: OnePortOptions, handle: RequestHandler) {
     super(http1Options(options), handle)
-    this.#http2 = http2.createServer(http2Options(options), handle)
-    this.#sessions = trackSessions(this.#http2, options)
+    const server = http2.createServer(Http2Guard.serverOptions(options), handle)
+    this.#guard = new Http2Guard(server, options)
     const serveHttp1 = this.listeners('connection')[0] as (this: http.Server, socket: Socket) => void
     this.removeAllListeners('connection')
-    this.on('connection', (socket: Socket) =>
+    this.on('connection', (socket: Socket) => {
+      this.#silent.add(socket)
+      socket.once('close', () => this.#silent.delete(socket))
       sniff(socket, options.headersTimeoutMs, isHttp2 => {
+        this.#silent.delete(socket)
         if (isHttp2) {
           // http.Server leaves sockets half-open; an HTTP/2 session would then never learn that its client is gone.
           socket.allowHalfOpen = false
-          this.#http2.emit('connection', socket)
+          server.emit('connection', socket)
         } else {
           serveHttp1.call(this, socket)
           socket.resume()
         }
-      }),
-    )
+      })
+    })
+    endKeepAliveOnceClosed(this)
   }
 
   override close(done?: (error?: Error) => void): this {
-    for (const session of this.#sessions) session.close()
+    for (const socket of this.#silent) socket.destroy()
+    this.#guard.close()
     return super.close(done)
   }
 
   override closeAllConnections(): void {
-    for (const session of this.#sessions) session.destroy()
+    for (const socket of this.#silent) socket.destroy()
+    this.#guard.destroy()
     super.closeAllConnections()
   }
 }
 
-function createSecure(options: OnePortOptions, tls: { cert: string; key: string }, handle: RequestHandler) {
+function createSecure(options: OnePortOptions, tls: { cert: string; key: string }, handle: RequestHandler): OnePort {
   const server = http2.createSecureServer(
-    { ...http2Options(options), ...http1Options(options), ...tls, allowHTTP1: true },
+    { ...Http2Guard.serverOptions(options), ...http1Options(options), ...tls, allowHTTP1: true },
     handle,
   )
-  const sessions = trackSessions(server, options)
+  const guard = new Http2Guard(server, options)
+  const sockets = new Set<Socket>()
+  const idleHttp1 = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  server.on('secureConnection', socket => {
+    if (socket.alpnProtocol === 'h2') return
+    idleHttp1.add(socket)
+    socket.once('close', () => idleHttp1.delete(socket))
+  })
+  server.on('request', (request, response) => {
+    const { socket } = request
+    if (idleHttp1.delete(socket)) response.once('close', () => !socket.destroyed && idleHttp1.add(socket))
+  })
   const close = server.close.bind(server)
   server.close = done => {
-    for (const session of sessions) session.close()
+    for (const socket of idleHttp1) socket.destroy()
+    guard.close()
     return close(done)
   }
-  return server
+  const closeAllConnections = () => {
+    guard.destroy()
+    for (const socket of sockets) socket.destroy()
+  }
+  endKeepAliveOnceClosed(server)
+  return Object.assign(server, { closeAllConnections })
 }
 
 function http1Options(options: OnePortOptions): http.ServerOptions {
@@ -86,44 +117,25 @@ function http1Options(options: OnePortOptions): http.ServerOptions {
     keepAliveTimeout: options.idleTimeoutMs,
     connectionsCheckingInterval: Math.min(options.headersTimeoutMs, 5_000),
     maxHeaderSize: options.maxHeaderBytes,
+    // Refused by whoever handles it, in its own words.
+    requireHostHeader: false,
     noDelay: true,
   }
 }
 
-function http2Options(options: OnePortOptions): http2.ServerOptions {
-  return {
-    settings: {
-      initialWindowSize: STREAM_WINDOW_BYTES,
-      maxConcurrentStreams: MAX_STREAMS_PER_SESSION,
-      maxHeaderListSize: options.maxHeaderBytes,
-      enablePush: false,
-    },
-    maxSessionInvalidFrames: 100,
-    maxSessionRejectedStreams: 100,
-  }
-}
-
-/** Keeps the open sessions for a drain, widens their windows, and closes the idle ones. */
-function trackSessions(server: http2.Http2Server | http2.Http2SecureServer, options: OnePortOptions) {
-  const sessions = new Set<http2.Http2Session>()
-  server.on('session', (session: http2.ServerHttp2Session) => {
-    sessions.add(session)
-    session.setLocalWindowSize(STREAM_WINDOW_BYTES)
-    session.on('close', () => sessions.delete(session))
-    session.on('error', () => session.destroy())
-    let open = 0
-    const closeWhenIdle = () => session.setTimeout(options.idleTimeoutMs, () => session.close())
-    session.on('stream', stream => {
-      open += 1
-      session.setTimeout(0)
-      stream.once('close', () => {
-        open -= 1
-        if (open === 0 && !session.destroyed) closeWhenIdle()
-      })
+/** A server that no longer listens lets each HTTP/1.1 connection end with the last answer it is busy with. */
+function endKeepAliveOnceClosed(server: http.Server | http2.Http2SecureServer): void {
+  const unanswered = new WeakMap<Socket, number>()
+  server.on('request', (request: Request, response: Response) => {
+    if (request.httpVersionMajor !== 1) return
+    const { socket } = request
+    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1)
+    response.once('close', () => {
+      const left = unanswered.get(socket)! - 1
+      unanswered.set(socket, left)
+      if (left === 0 && !server.listening) socket.end()
     })
-    closeWhenIdle()
   })
-  return sessions
 }
 
 /** Reads until the bytes are HTTP/2's preface or can't be, puts them back, and tells. Silent clients are cut off. */

@@ -2,7 +2,7 @@
 // answer. The body is parsed once and travels on as the bytes that came.
 import { readOutputCap } from './demandCap.ts'
 import { findMedia, type Media } from './demandMedia.ts'
-import { type JsonObject, kindOf, parseObject } from './json.ts'
+import { kindOf, parseObject } from './json.ts'
 import {
   audioTokens,
   decodedBytes,
@@ -27,7 +27,6 @@ export interface Demand {
   answers: number
   /** Only of operations whose model is named in the body. */
   modelId?: string
-  streaming: boolean
 }
 
 export type DemandResult = { kind: 'ok'; demand: Demand } | { kind: 'malformed'; message: string }
@@ -47,7 +46,6 @@ export function readDemand(operation: Operation, body: Buffer): DemandResult {
         textBytes: body.length,
         mediaTokens: 0,
         answers: 1,
-        streaming: operation.name === 'InvokeModelWithResponseStream',
       },
     }
   const parsed = parseObject(body)
@@ -59,7 +57,6 @@ export function readDemand(operation: Operation, body: Buffer): DemandResult {
     textBytes: body.length + media.textBytes,
     mediaTokens: media.tokens,
     answers: cap.answers,
-    streaming: isStreaming(operation, parsed),
   }
   if (cap.tokens !== undefined) demand.outputCap = cap.tokens
   if (operation.modelIn === 'body') {
@@ -76,11 +73,6 @@ export function readDemand(operation: Operation, body: Buffer): DemandResult {
 
 function malformed(what: string): DemandResult {
   return { kind: 'malformed', message: `Malformed input request: ${what}.` }
-}
-
-function isStreaming(operation: Operation, body: JsonObject): boolean {
-  if (operation.dialect !== 'bedrock') return body.stream === true
-  return operation.name === 'ConverseStream' || operation.name === 'InvokeModelWithResponseStream'
 }
 
 /** `textBytes` is what the media adds to the body's text: minus its base64, plus a text document's own bytes. */

@@ -1,4 +1,10 @@
 // A request body as a JSON object, or what is wrong with it in words that repeat none of it.
+import { hasMoreValues } from './jsonBytes.ts'
+
+/** A body of millions of tiny values is legal, and would hold everyone else up for seconds while it is parsed. */
+const MAX_VALUES = 250_000
+/** A smaller body cannot hold so many that it matters. */
+const LARGE_BODY_BYTES = 256 * 1024
 
 export type JsonObject = Record<string, unknown>
 
@@ -23,6 +29,7 @@ export function kindOf(value: unknown): string {
  */
 export function parseObject(body: Buffer): JsonObject | string {
   if (body.length === 0) return 'an empty body'
+  if (body.length > LARGE_BODY_BYTES && hasMoreValues(body, MAX_VALUES)) return `more than ${MAX_VALUES} values`
   try {
     const value: unknown = JSON.parse(body.toString('latin1'))
     return isJsonObject(value) ? value : kindOf(value)

@@ -20,21 +20,26 @@ test('the estimate learns bytes per token from settled calls and converges on wh
   const estimate = new InputEstimate(3.5)
   assert.equal(estimate.tokens(700, 0), 200)
   for (let i = 0; i < 200; i++) estimate.learn(1_000, 0, 500)
-  assert.ok(Math.abs(estimate.bytesPerToken - 2) < 0.01)
+  assert.ok(Math.abs(estimate.bytesPerToken(1_000) - 2) < 0.01)
 })
 
-test('calls with media, tiny calls and nonsense figures teach the estimate nothing', () => {
+test('small calls, mostly fixed overhead, do not make a large prompt look larger than it is', () => {
+  const estimate = new InputEstimate(3.5)
+  for (let i = 0; i < 1_000; i++) estimate.learn(400, 0, 400)
+  assert.equal(estimate.tokens(7_000_000, 0), 2_000_000)
+})
+
+test('calls with media and nonsense figures teach the estimate nothing', () => {
   const estimate = new InputEstimate(3.5)
   estimate.learn(10_000, 1_500, 10)
-  estimate.learn(50, 0, 50)
   estimate.learn(10_000, 0, 0)
-  assert.equal(estimate.bytesPerToken, 3.5)
+  assert.equal(estimate.bytesPerToken(10_000), 3.5)
 })
 
 test('one absurd figure cannot throw the estimate out of the possible', () => {
   const estimate = new InputEstimate(3.5)
   for (let i = 0; i < 1_000; i++) estimate.learn(1_000_000, 0, 1)
-  assert.ok(estimate.bytesPerToken <= 10)
+  assert.ok(estimate.bytesPerToken(1_000_000) <= 10)
 })
 
 test('a glob matches the whole modelId, and every character but * is literal', () => {
@@ -45,4 +50,17 @@ test('a glob matches the whole modelId, and every character but * is literal', (
   fc.assert(
     fc.property(fc.string(), id => assert.equal(globMatcher(id.replaceAll('*', ''))(id.replaceAll('*', '')), true)),
   )
+})
+
+test('globs agree with their meaning, and no id makes one slow', () => {
+  const part = fc.constantFrom('a', 'b', '-', '*')
+  const id = fc.array(fc.constantFrom('a', 'b', '-'), { maxLength: 12 }).map(parts => parts.join(''))
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 7 }), id, (parts, modelId) => {
+      const meaning = new RegExp(`^${parts.map(one => (one === '*' ? '.*' : one)).join('')}$`)
+      assert.equal(globMatcher(parts.join(''))(modelId), meaning.test(modelId))
+    }),
+    { numRuns: 2_000 },
+  )
+  assert.equal(globMatcher('*a*a*a*a*a*a*a*b')('a'.repeat(2_048)), false)
 })

@@ -70,7 +70,7 @@ function simulatedUpstream(simulator: Simulator, clock: VirtualClock, dice: Dice
   const tripMs = () => SHORTEST_TRIP_MS + dice() * (LONGEST_TRIP_MS - SHORTEST_TRIP_MS)
   return {
     send(_pool, request, receiver) {
-      const reply = new Reply(request.operation, receiver)
+      const reply = new Reply(request.operation, receiver, clock)
       const backMs = tripMs()
       const later = (task: () => void) => clock.after(backMs, task)
       let headers: string[] = []

@@ -47,11 +47,15 @@ export function callHttp1(url: string, what: Call = {}): Promise<Reply> {
         }),
       )
     })
-    request.end(method === 'GET' || method === 'HEAD' ? undefined : body)
+    request.end(/^(GET|HEAD|DELETE)$/.test(method) ? undefined : body)
   })
 }
 
-export function callHttp2(url: string, what: Call = {}, options: http2.SecureClientSessionOptions = {}): Promise<Reply> {
+export function callHttp2(
+  url: string,
+  what: Call = {},
+  options: http2.SecureClientSessionOptions = {},
+): Promise<Reply> {
   const { method = 'POST', path = CONVERSE, headers = {}, body = HELLO } = what
   return new Promise((resolve, reject) => {
     const session = http2.connect(url, options)
@@ -68,9 +72,9 @@ export function callHttp2(url: string, what: Call = {}, options: http2.SecureCli
       session.close()
       if (!head) return reject(new Error(`the stream closed without an answer (${stream.rstCode})`))
       const broken = stream.rstCode !== 0 || !stream.readableEnded
-      resolve({ status: head[':status']!, headers: head, body: Buffer.concat(chunks), broken })
+      resolve({ status: Number(head[':status']), headers: head, body: Buffer.concat(chunks), broken })
     })
-    stream.end(method === 'GET' || method === 'HEAD' ? undefined : body)
+    stream.end(/^(GET|HEAD|DELETE)$/.test(method) ? undefined : body)
   })
 }
 
@@ -107,7 +111,11 @@ export function parseAnswer(text: string): { status: number; headers: Record<str
 }
 
 /** Resolves when `condition` holds; fails with `what` if it does not within the bound. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, withinMs = 5_000): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  withinMs = 5_000,
+): Promise<void> {
   const lastMs = performance.now() + withinMs
   while (!(await condition())) {
     assert.ok(performance.now() < lastMs, `not within ${withinMs} ms: ${what}`)
@@ -115,8 +123,17 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
   }
 }
 
-/** A refusal of Sluice's own, in Bedrock's shape. */
+/** A refusal of Sluice's own, in Bedrock's shape. Returns its message. */
 export function assertRefusal(
+  reply: Pick<Reply, 'status' | 'headers' | 'body'>,
+  expected: { status: number; exception: string; code: string },
+): string {
+  assert.match(String(reply.headers['x-amzn-requestid']), /^[0-9a-f-]{36}$/, 'x-amzn-requestid')
+  return assertRefusalBesideId(reply, expected)
+}
+
+/** … of bytes that never became a request. */
+export function assertRefusalBesideId(
   reply: Pick<Reply, 'status' | 'headers'> & { body: Buffer | string },
   expected: { status: number; exception: string; code: string },
 ): string {
@@ -124,7 +141,6 @@ export function assertRefusal(
   assert.equal(reply.status, expected.status, said)
   assert.equal(reply.headers['x-sluice-refusal'], expected.code)
   assert.match(String(reply.headers['x-amzn-errortype']), new RegExp(`^${expected.exception}:`))
-  assert.match(String(reply.headers['x-amzn-requestid']), /^[0-9a-f-]{36}$/, 'x-amzn-requestid')
   assert.match(String(reply.headers['content-type']), /^application\/json/)
   const { message } = JSON.parse(said) as { message: string }
   assert.ok(message.length > 10, said)

@@ -1,4 +1,4 @@
-// What a request asks for: output caps, models, streaming, and bodies that are refused.
+// What a request asks for: output caps, models, and bodies that are refused.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -68,7 +68,6 @@ test('a request for several answers without a cap says how many', () => {
     mediaTokens: 0,
     answers: 4,
     modelId: 'm',
-    streaming: false,
   })
 })
 
@@ -91,12 +90,19 @@ test('a cap that is no whole number is refused by field and kind, not by value',
   }
 })
 
+test('a body of millions of tiny values is refused before it is parsed, a large prompt is not', () => {
+  const tiny = `{"a":[${'{},'.repeat(300_000)}{}]}`
+  assert.match(faultOf(CONVERSE, tiny), /more than 250000 values/)
+  const prompt = JSON.stringify({ messages: [{ content: [{ text: 'a, b, {c}, [d] '.repeat(100_000) }] }] })
+  assert.ok(demandOf(CONVERSE, prompt).textBytes > 1_000_000)
+})
+
 test('a cap of zero is the request’s own affair: some APIs warm a cache with it', () => {
   assert.equal(demandOf(INVOKE, '{"max_tokens":0}').outputCap, 0)
 })
 
 test("InvokeModel's empty blob is Bedrock's to refuse, in its own order", () => {
-  assert.deepEqual(demandOf(INVOKE, ''), { textBytes: 0, mediaTokens: 0, answers: 1, streaming: false })
+  assert.deepEqual(demandOf(INVOKE, ''), { textBytes: 0, mediaTokens: 0, answers: 1 })
 })
 
 test('an overridden cap that is wrong is still refused', () => {
@@ -146,15 +152,7 @@ test('the model named in the body is read, in any script, and must be there', ()
   assert.match(faultOf(CHAT, JSON.stringify({ model: 'm'.repeat(2049) })), /at most 2048 characters in 'model'/)
 })
 
-test('streaming is told by the operation, or by `stream` where the API has it', () => {
-  const body = { model: 'm', stream: true }
-  for (const path of ['/model/m/converse-stream', '/model/m/invoke-with-response-stream', CHAT])
-    assert.equal(demandOf(path, body).streaming, true, path)
-  for (const path of [CONVERSE, INVOKE]) assert.equal(demandOf(path, body).streaming, false, path)
-  assert.equal(demandOf(CHAT, { model: 'm', stream: 'yes' }).streaming, false)
-})
-
 test('an unmetered body is not read, so a broken one is for Bedrock to refuse', () => {
-  const demand = { textBytes: 8, mediaTokens: 0, answers: 1, streaming: false }
+  const demand = { textBytes: 8, mediaTokens: 0, answers: 1 }
   assert.deepEqual(demandOf('/model/m/count-tokens', 'not JSON'), demand)
 })

@@ -92,7 +92,6 @@ test('base64 where an API expects text is text', () => {
       textBytes: text.length,
       mediaTokens: 0,
       answers: 1,
-      streaming: false,
     })
   }
 })

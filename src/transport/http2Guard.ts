@@ -1,0 +1,90 @@
+// What node:http2 does not bound by itself: how long a session may idle, how long a request may take to arrive, and how
+// large headers may be before the client has acknowledged our limit. Keeps the open sessions for a drain.
+import http2 from 'node:http2'
+import type { Clock } from '../domain/clock.ts'
+
+export interface Http2Limits {
+  headersTimeoutMs: number
+  requestTimeoutMs: number
+  idleTimeoutMs: number
+  maxHeaderBytes: number
+  clock: Clock
+}
+
+/** Fits the 25 MB bodies of Bedrock: with HTTP/2's default of 64 KB every 64 KB would cost a round trip. */
+const STREAM_WINDOW_BYTES = 1024 * 1024
+const MAX_STREAMS_PER_SESSION = 256
+/** RFC 9113 §6.5.2: what a header counts beside its name and value. */
+const HEADER_OVERHEAD_BYTES = 32
+
+export class Http2Guard {
+  readonly #sessions = new Set<http2.ServerHttp2Session>()
+  readonly #limits: Http2Limits
+  #isClosed = false
+
+  constructor(server: http2.Http2Server | http2.Http2SecureServer, limits: Http2Limits) {
+    this.#limits = limits
+    server.on('session', (session: http2.ServerHttp2Session) => this.#watch(session))
+  }
+
+  static serverOptions(limits: Http2Limits): http2.ServerOptions {
+    return {
+      settings: {
+        initialWindowSize: STREAM_WINDOW_BYTES,
+        maxConcurrentStreams: MAX_STREAMS_PER_SESSION,
+        maxHeaderListSize: limits.maxHeaderBytes,
+        enablePush: false,
+      },
+      maxSessionInvalidFrames: 100,
+      maxSessionRejectedStreams: 100,
+    }
+  }
+
+  /** Idle sessions end now, busy ones with their last stream. */
+  close(): void {
+    this.#isClosed = true
+    for (const session of this.#sessions) session.close()
+  }
+
+  destroy(): void {
+    for (const session of this.#sessions) session.destroy()
+  }
+
+  #watch(session: http2.ServerHttp2Session): void {
+    const { headersTimeoutMs, idleTimeoutMs } = this.#limits
+    let open = 0
+    // It may have been on its way while the server closed.
+    if (this.#isClosed) session.close()
+    this.#sessions.add(session)
+    session.setLocalWindowSize(STREAM_WINDOW_BYTES)
+    session.on('close', () => this.#sessions.delete(session))
+    session.on('error', () => session.destroy())
+    session.on('timeout', () => {
+      if (open === 0) session.destroy()
+    })
+    session.on('stream', (stream, _headers, _flags, rawHeaders) => {
+      open += 1
+      session.setTimeout(0)
+      stream.once('close', () => {
+        open -= 1
+        if (open === 0 && !session.destroyed) session.setTimeout(idleTimeoutMs)
+      })
+      this.#boundArrival(stream, rawHeaders)
+    })
+    // Until its first request a session is judged as a client that sends its headers.
+    session.setTimeout(headersTimeoutMs)
+  }
+
+  #boundArrival(stream: http2.ServerHttp2Stream, rawHeaders: string[]): void {
+    const bytes = rawHeaders.reduce((sum, part) => sum + part.length, (rawHeaders.length / 2) * HEADER_OVERHEAD_BYTES)
+    if (bytes > this.#limits.maxHeaderBytes) {
+      stream.close(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      return
+    }
+    if (stream.readableEnded || stream.endAfterHeaders) return
+    const { clock, requestTimeoutMs } = this.#limits
+    const cancel = clock.after(requestTimeoutMs, () => stream.close(http2.constants.NGHTTP2_CANCEL))
+    stream.once('end', cancel)
+    stream.once('close', cancel)
+  }
+}

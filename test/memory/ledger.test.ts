@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { ModelSettings } from '../../src/domain/model.ts'
+import type { Ask, Decision, Ledger } from '../../src/gateway/ports.ts'
+import { createMemoryLedger } from '../../src/memory/ledger.ts'
+import { VirtualClock } from '../support/virtualClock.ts'
+
+const FLOW = { priority: 'normal', client: 'open', user: 'ann' } as const
+
+function model(quota: { requestsPerMinute?: number; tokensPerMinute?: number }): ModelSettings {
+  const pools = [{ name: 'only', region: 'us-east-1', ...quota }]
+  return { name: 'm', modelIds: ['*'], outputBurndown: 1, maxOutputTokens: 10, bytesPerToken: 3, pools }
+}
+
+class Bench {
+  readonly clock = new VirtualClock()
+  readonly ledger: Ledger
+  readonly decided: string[] = []
+  readonly decisions = new Map<string, Decision>()
+  readonly #aborts = new Map<string, AbortController>()
+
+  constructor(quota: { requestsPerMinute?: number; tokensPerMinute?: number }, maxWaiting = 1_000) {
+    this.ledger = createMemoryLedger([model(quota)], { burst: 0.05, maxWaiting }, this.clock)
+  }
+
+  ask(ticketId: string, tokens = 1, waitMs = 1e9): Ask {
+    return { ticketId, model: 'm', flow: FLOW, tokens, deadlineMs: this.clock.nowMs() + waitMs }
+  }
+
+  acquire(ask: Ask): void {
+    const abort = new AbortController()
+    this.#aborts.set(ask.ticketId, abort)
+    this.#note(ask, this.ledger.acquire(ask, abort.signal))
+  }
+
+  requeue(ask: Ask): void {
+    this.#note(ask, this.ledger.requeue(ask, this.#aborts.get(ask.ticketId)!.signal))
+  }
+
+  abort(ticketId: string): void {
+    this.#aborts.get(ticketId)!.abort()
+  }
+
+  get status() {
+    return this.ledger.status()[0]!
+  }
+
+  #note(ask: Ask, decision: Promise<Decision>): void {
+    decision.then(one => {
+      this.decided.push(`${ask.ticketId} ${one.kind}`)
+      this.decisions.set(ask.ticketId, one)
+    })
+  }
+}
+
+test('who waits is woken when the turn comes, in order of arrival, without anybody else doing anything', async () => {
+  const bench = new Bench({ requestsPerMinute: 60 })
+  for (const id of ['a', 'b', 'c']) bench.acquire(bench.ask(id))
+  await bench.clock.advance(900)
+  assert.deepEqual(bench.decided, [])
+  await bench.clock.advance(10_000)
+  assert.deepEqual(bench.decided, ['a granted', 'b granted', 'c granted'])
+})
+
+test('a large request at the head is waited for: smaller ones behind it do not overtake', async () => {
+  const bench = new Bench({ tokensPerMinute: 60_000 })
+  bench.acquire(bench.ask('large', 2_900))
+  bench.acquire(bench.ask('small', 1))
+  await bench.clock.advance(2_000)
+  assert.deepEqual(bench.decided, [])
+  await bench.clock.advance(5_000)
+  assert.deepEqual(bench.decided, ['large granted', 'small granted'])
+})
+
+test('at its deadline a waiter is refused, with when to come back, and its place is free', async () => {
+  const bench = new Bench({ requestsPerMinute: 1 })
+  bench.acquire(bench.ask('a', 1, 500))
+  await bench.clock.advance(499)
+  assert.deepEqual(bench.decided, [])
+  await bench.clock.advance(1)
+  assert.deepEqual(bench.decided, ['a refused'])
+  const decision = bench.decisions.get('a')!
+  assert.ok(decision.kind === 'refused' && decision.refusal.code === 'wait-timeout')
+  assert.ok(decision.kind === 'refused' && decision.refusal.retryAfterMs! >= 1_000)
+  assert.deepEqual([bench.status.waiting, bench.status.waitingTokens, bench.status.inFlight], [0, 0, 0])
+})
+
+test('a head that gives up lets the next one go at once, when that one fits', async () => {
+  const bench = new Bench({ tokensPerMinute: 60_000 })
+  bench.acquire(bench.ask('large', 3_000, 1_000))
+  bench.acquire(bench.ask('small', 1))
+  await bench.clock.advance(1_000)
+  assert.deepEqual(bench.decided, ['large refused', 'small granted'])
+})
+
+test('a client that leaves frees its place and the next one moves up; leaving twice does nothing', async () => {
+  const bench = new Bench({ tokensPerMinute: 60_000 })
+  await bench.clock.advance(1_000)
+  bench.acquire(bench.ask('large', 3_000))
+  bench.acquire(bench.ask('small', 1))
+  bench.abort('large')
+  bench.abort('large')
+  await bench.clock.advance(0)
+  assert.deepEqual(bench.decided, ['large left', 'small granted'])
+  assert.equal(bench.status.waiting, 0)
+})
+
+test('one who has left already never gets a place', async () => {
+  const bench = new Bench({ requestsPerMinute: 60 })
+  const abort = new AbortController()
+  abort.abort()
+  assert.deepEqual(await bench.ledger.acquire(bench.ask('a'), abort.signal), { kind: 'left' })
+  assert.equal(bench.status.waiting, 0)
+})
+
+test('a settlement that gives back wakes who fits now, without waiting for the clock', async () => {
+  const bench = new Bench({ tokensPerMinute: 60_000 })
+  await bench.clock.advance(60_000)
+  const first = bench.ask('first', 3_000)
+  bench.acquire(first)
+  bench.acquire(bench.ask('second', 3_000))
+  await bench.clock.advance(0)
+  assert.deepEqual(bench.decided, ['first granted'])
+  bench.ledger.settle(first, 0)
+  await bench.clock.advance(0)
+  assert.deepEqual(bench.decided, ['first granted', 'second granted'])
+})
+
+test('a second settlement changes nothing, nor does one of a ticket never granted', async () => {
+  const bench = new Bench({ tokensPerMinute: 60_000 })
+  await bench.clock.advance(2_000)
+  const ask = bench.ask('a', 1_000)
+  bench.acquire(ask)
+  bench.ledger.settle(ask, 10)
+  const { level } = bench.status.pools[0]!.tokens!
+  bench.ledger.settle(ask, 0)
+  bench.ledger.settle(bench.ask('never', 1_000), 0)
+  assert.equal(bench.status.pools[0]!.tokens!.level, level)
+  assert.equal(bench.status.inFlight, 0)
+})
+
+test('a requeued ticket goes before newcomers, after the pool has rested, and is given up at its fourth throttle', async () => {
+  const bench = new Bench({ requestsPerMinute: 6_000 })
+  await bench.clock.advance(60_000)
+  const ask = bench.ask('a')
+  bench.acquire(ask)
+  await bench.clock.advance(0)
+  for (let i = 0; i < 3; i++) {
+    bench.decided.length = 0
+    bench.requeue(ask)
+    bench.acquire(bench.ask(`newcomer ${i}`))
+    await bench.clock.advance(400)
+    assert.deepEqual(bench.decided, [])
+    await bench.clock.advance(10_000)
+    assert.deepEqual(bench.decided, ['a granted', `newcomer ${i} granted`])
+  }
+  bench.requeue(ask)
+  await bench.clock.advance(0)
+  assert.equal(bench.decided.at(-1), 'a refused')
+})
+
+test('a model that the ledger does not know is a fault, not an open door', () => {
+  const { ledger } = new Bench({})
+  const ask: Ask = { ticketId: 'a', model: 'other', flow: FLOW, tokens: 1, deadlineMs: 0 }
+  assert.throws(() => ledger.acquire(ask, new AbortController().signal), /no model other/)
+})
+
+test('whatever happens, everyone is decided exactly once, in order of arrival, and nothing is left behind', async () => {
+  const event = fc.record({
+    gapMs: fc.integer({ min: 0, max: 800 }),
+    tokens: fc.integer({ min: 1, max: 2_000 }),
+    waitMs: fc.integer({ min: 0, max: 20_000 }),
+    leavesAfterMs: fc.option(fc.integer({ min: 0, max: 5_000 })),
+    takesMs: fc.integer({ min: 0, max: 3_000 }),
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 60 }), async events => {
+      const bench = new Bench({ tokensPerMinute: 60_000, requestsPerMinute: 120 })
+      const granted: number[] = []
+      for (const [i, { gapMs, tokens, waitMs, leavesAfterMs, takesMs }] of events.entries()) {
+        await bench.clock.advance(gapMs)
+        const ask = bench.ask(String(i), tokens, waitMs)
+        const abort = new AbortController()
+        if (leavesAfterMs !== null) bench.clock.after(leavesAfterMs, () => abort.abort())
+        bench.ledger.acquire(ask, abort.signal).then(decision => {
+          bench.decided.push(String(i))
+          if (decision.kind !== 'granted') return
+          granted.push(i)
+          assert.ok(bench.clock.nowMs() <= ask.deadlineMs, 'granted after its deadline')
+          bench.clock.after(takesMs, () => bench.ledger.settle(ask, tokens / 2))
+        })
+      }
+      await bench.clock.advance(60_000)
+      assert.deepEqual(
+        bench.decided.map(Number).sort((a, b) => a - b),
+        [...events.keys()],
+      )
+      assert.deepEqual(
+        granted,
+        granted.toSorted((a, b) => a - b),
+      )
+      assert.deepEqual([bench.status.waiting, bench.status.waitingTokens, bench.status.inFlight], [0, 0, 0])
+      const { requests, tokens } = bench.status.pools[0]!
+      await bench.clock.advance(120_000)
+      assert.deepEqual(
+        [bench.status.pools[0]!.requests!.level, bench.status.pools[0]!.tokens!.level],
+        [requests!.burst, tokens!.burst],
+      )
+    }),
+    { numRuns: 60 },
+  )
+})
