@@ -48,6 +48,7 @@ interface SigningDate {
 
 class RequestSigner extends SignatureV4Base {
   readonly #region: string
+  #latest: { second: number; date: SigningDate } | undefined
   /** The latest key: it changes once a day, and with the credentials. */
   #derived: { secret: string; accessKeyId: string; shortDate: string; key: KeyObject } | undefined
 
@@ -56,8 +57,11 @@ class RequestSigner extends SignatureV4Base {
     this.#region = region
   }
 
+  /** Signatures carry whole seconds, so one is spelt out once. */
   dateOf(nowMs: number): SigningDate {
-    return this.formatDate(new Date(nowMs))
+    const second = Math.floor(nowMs / 1000)
+    if (this.#latest?.second !== second) this.#latest = { second, date: this.formatDate(new Date(nowMs)) }
+    return this.#latest.date
   }
 
   knownKey(credentials: Credentials, shortDate: string): KeyObject | undefined {

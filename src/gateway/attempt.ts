@@ -3,6 +3,7 @@
 import type { Usage } from '../domain/charge.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Answer, Finished, FlowControl, Notes, Receiver, WholeReply } from './ports.ts'
+import type { Presence } from './presence.ts'
 
 type State =
   | { kind: 'sent' }
@@ -28,27 +29,24 @@ export class Attempt implements Receiver {
     this.#firstByte = firstByte
   }
 
-  /** Runs `send` and resolves when the attempt has ended; an abort abandons the call and ends it too. */
-  over(signal: AbortSignal, send: () => () => boolean): Promise<void> {
-    return new Promise(resolve => {
-      if (signal.aborted) {
-        this.#state = { kind: 'aborted', sent: false }
-        resolve()
-        return
-      }
-      let abandon: (() => boolean) | undefined
-      const onAbort = () => {
-        if (this.#isOver()) return
-        this.#state = { kind: 'aborted', sent: abandon?.() ?? false }
-        resolve()
-      }
-      this.#ended = () => {
-        signal.removeEventListener('abort', onAbort)
-        resolve()
-      }
-      signal.addEventListener('abort', onAbort)
-      abandon = send()
-    })
+  /** Runs `send` and resolves when the attempt has ended; a client that leaves abandons the call and ends it too. */
+  async over(presence: Presence, send: () => () => boolean): Promise<void> {
+    if (presence.isGone) {
+      this.#state = { kind: 'aborted', sent: false }
+      return
+    }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#ended = resolve
+    const abandon = send()
+    presence.watch(() => this.#abort(abandon))
+    await promise
+    presence.watch(undefined)
+  }
+
+  #abort(abandon: () => boolean): void {
+    if (this.#isOver()) return
+    this.#state = { kind: 'aborted', sent: abandon() }
+    this.#ended()
   }
 
   get usage(): Usage | undefined {

@@ -94,7 +94,7 @@ export class Gateway {
     run: Run,
   ): Promise<Attempt | undefined> {
     const { ledger, clock } = this.#parts
-    let decision = await ledger.acquire(ask, invocation.signal)
+    let decision = await ledger.acquire(ask, invocation.presence)
     let throttled: Attempt | undefined
     for (;;) {
       run.waitMs = Math.max(0, clock.nowMs() - run.startedMs - run.sendingMs)
@@ -107,7 +107,7 @@ export class Gateway {
       if (!attempt.isThrottled) return attempt
       run.throttledBy.push(pool)
       throttled = attempt
-      decision = await ledger.requeue(ask, invocation.signal)
+      decision = await ledger.requeue(ask, invocation.presence)
     }
   }
 
@@ -125,7 +125,7 @@ export class Gateway {
     const attempt = new Attempt(answer, { pool: pool.name, waitMs: run.waitMs, attempts: run.attempts }, () => {
       run.firstByteMs = Math.max(0, clock.nowMs() - sentMs)
     })
-    await attempt.over(invocation.signal, () => upstream.send(pool, invocation.request, attempt))
+    await attempt.over(invocation.presence, () => upstream.send(pool, invocation.request, attempt))
     run.sendingMs += Math.max(0, clock.nowMs() - sentMs)
     attempt.report(run)
     return attempt

@@ -4,6 +4,7 @@ import type { Flow, ModelSettings, PoolSettings } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Demand } from '../wire/demand.ts'
 import type { Operation } from '../wire/operations.ts'
+import type { Presence } from './presence.ts'
 
 /** One Bedrock call, stripped of HTTP. */
 export interface Invocation {
@@ -16,8 +17,7 @@ export interface Invocation {
   /** How long it may wait for its turn, in all. */
   maxWaitMs: number
   request: UpstreamRequest
-  /** Aborted when the client has gone away. */
-  signal: AbortSignal
+  presence: Presence
 }
 
 /** The request as it came, less what was meant for Sluice. */
@@ -45,7 +45,7 @@ export interface Ask {
 export type Decision =
   | { kind: 'granted'; pool: string }
   | { kind: 'refused'; refusal: Refusal }
-  /** The signal was aborted while waiting. */
+  /** The client left while waiting. */
   | { kind: 'left' }
 
 /**
@@ -54,9 +54,9 @@ export type Decision =
  */
 export interface Ledger {
   /** Resolves when it is this request's turn, or never will be. Never rejects. */
-  acquire(ask: Ask, signal: AbortSignal): Promise<Decision>
+  acquire(ask: Ask, presence: Presence): Promise<Decision>
   /** The granted pool throttled it: wait again, ahead of newcomers, until the same deadline. */
-  requeue(ask: Ask, signal: AbortSignal): Promise<Decision>
+  requeue(ask: Ask, presence: Presence): Promise<Decision>
   /** `chargedTokens`: what Bedrock really charged. */
   settle(ask: Ask, chargedTokens: number): void
   status(): ModelStatus[]

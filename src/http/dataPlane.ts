@@ -5,6 +5,7 @@ import type { ModelSettings, Priority } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Invocation } from '../gateway/ports.ts'
+import { Presence } from '../gateway/presence.ts'
 import type { Request, Response } from '../transport/onePort.ts'
 import { type Demand, readDemand } from '../wire/demand.ts'
 import { matchOperation, type Operation, type Route } from '../wire/operations.ts'
@@ -46,9 +47,9 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       return
     }
     // Listens from the start: a client may leave while its body is still on the way.
-    const gone = new AbortController()
+    const presence = new Presence()
     response.on('close', () => {
-      if (!response.writableEnded) gone.abort()
+      if (!response.writableEnded) presence.leave()
     })
     const read = await readBody(request, parts.maxBodyBytes)
     if (read.kind === 'gone') return
@@ -76,7 +77,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
         headers: request.rawHeaders,
         body: read.body,
       },
-      signal: gone.signal,
+      presence,
     }
     await parts.gateway.handle(invocation, new ClientAnswer(response, operation.dialect, id, parts))
   }

@@ -5,6 +5,7 @@ import type { Pool } from '../domain/pool.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import { WaitingRoom } from '../domain/waitingRoom.ts'
 import type { Ask, Decision, Ledger, LevelStatus, ModelStatus } from '../gateway/ports.ts'
+import type { Presence } from '../gateway/presence.ts'
 
 export interface AdmissionSettings {
   burst: number
@@ -26,8 +27,8 @@ export function createMemoryLedger(models: ModelSettings[], admission: Admission
     return found
   }
   return {
-    acquire: (ask, signal) => room(ask.model).acquire(ask, signal),
-    requeue: (ask, signal) => room(ask.model).requeue(ask, signal),
+    acquire: (ask, presence) => room(ask.model).acquire(ask, presence),
+    requeue: (ask, presence) => room(ask.model).requeue(ask, presence),
     settle: (ask, chargedTokens) => room(ask.model).settle(ask, chargedTokens),
     status: () => [...rooms.values()].map(keeper => keeper.status()),
   }
@@ -47,19 +48,19 @@ class RoomKeeper {
     this.#clock = clock
   }
 
-  acquire(ask: Ask, signal: AbortSignal): Promise<Decision> {
-    if (signal.aborted) return Promise.resolve({ kind: 'left' })
+  acquire(ask: Ask, presence: Presence): Promise<Decision> {
+    if (presence.isGone) return Promise.resolve({ kind: 'left' })
     const ticket = { id: ask.ticketId, tokens: ask.tokens, deadlineMs: ask.deadlineMs }
     const entry = this.#room.enter(ticket, this.#clock.nowMs())
     if (entry.kind === 'granted') return Promise.resolve({ kind: 'granted', pool: entry.grant.pool })
     if (entry.kind === 'refused') return Promise.resolve(entry)
-    return this.#wait(ask, signal)
+    return this.#wait(ask, presence)
   }
 
-  requeue(ask: Ask, signal: AbortSignal): Promise<Decision> {
+  requeue(ask: Ask, presence: Presence): Promise<Decision> {
     const returned = this.#room.requeue(ask.ticketId, this.#clock.nowMs())
     if (!returned) return Promise.resolve({ kind: 'refused', refusal: this.#waitTimeout(ask) })
-    return this.#wait(ask, signal)
+    return this.#wait(ask, presence)
   }
 
   settle(ask: Ask, chargedTokens: number): void {
@@ -78,7 +79,7 @@ class RoomKeeper {
     }
   }
 
-  #wait(ask: Ask, signal: AbortSignal): Promise<Decision> {
+  #wait(ask: Ask, presence: Presence): Promise<Decision> {
     return new Promise(resolve => {
       // Out of the line before the refusal is made: the ticket itself is no part of the backlog it is told.
       const leave = (decision: () => Decision) => {
@@ -86,20 +87,19 @@ class RoomKeeper {
         this.#decide(ask.ticketId, decision())
         this.#pump()
       }
-      const onAbort = () => leave(() => ({ kind: 'left' }))
+      const onGone = () => leave(() => ({ kind: 'left' }))
       const cancelDeadline = this.#clock.after(ask.deadlineMs - this.#clock.nowMs(), () =>
         leave(() => ({ kind: 'refused', refusal: this.#waitTimeout(ask) })),
       )
       this.#waiters.set(ask.ticketId, {
         decide(decision) {
           cancelDeadline()
-          signal.removeEventListener('abort', onAbort)
+          presence.watch(undefined)
           resolve(decision)
         },
       })
-      // An abort that has been is not told again.
-      if (signal.aborted) onAbort()
-      else signal.addEventListener('abort', onAbort)
+      if (presence.isGone) onGone()
+      else presence.watch(onGone)
       this.#pump()
     })
   }

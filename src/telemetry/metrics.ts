@@ -7,8 +7,16 @@ import type { Finished, ModelStatus } from '../gateway/ports.ts'
 /** Waits and LLM latencies span five decades: milliseconds when nothing waits, minutes when models think. */
 const SECONDS_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300]
 
+const NOTHING = { requests: 0, sends: 0, reserved: 0, charged: 0, input: 0, output: 0, cacheRead: 0, cacheWrite: 0 }
+
+/** What counters gain between two scrapes. prom-client hashes labels at every increment; this is one look-up a request. */
+type Account = typeof NOTHING & {
+  labels: Record<'model' | 'operation' | 'pool' | 'priority' | 'outcome' | 'status', string | number>
+}
+
 export class Metrics {
   readonly #registry = new Registry()
+  readonly #accounts = new Map<string, Account>()
   readonly #requests = this.#counter('sluice_requests_total', 'Invocations ended, by outcome.', [
     'model',
     'operation',
@@ -69,6 +77,7 @@ export class Metrics {
   }
 
   async scrape(): Promise<{ contentType: string; text: string }> {
+    this.#settleAccounts()
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
   }
 
@@ -79,31 +88,58 @@ export class Metrics {
   finished(run: Finished): void {
     const { model, operation } = run
     const pool = run.pool ?? 'none'
-    const { priority } = run.flow
-    this.#requests.inc({ model, operation, pool, priority, outcome: run.outcome, status: run.status ?? 'none' })
+    const account = this.#account(run, pool)
+    account.requests += 1
     if (run.refusal) this.refused(run.refusal, operation, model)
     this.#duration.observe({ model, operation }, run.totalMs / 1000)
     if (run.attempts === 0) return
-    this.#wait.observe({ model, priority }, run.waitMs / 1000)
-    // A throttled send has spent its reservation at the pool that throttled it.
-    for (const throttler of run.throttledBy) {
-      this.#throttles.inc({ model, pool: throttler })
-      this.#booked(model, throttler, run.reservedTokens, run.reservedTokens)
+    this.#wait.observe({ model, priority: run.flow.priority }, run.waitMs / 1000)
+    for (const throttler of run.throttledBy) this.#throttled(model, throttler, run.reservedTokens)
+    if (run.attempts > run.throttledBy.length) {
+      account.sends += 1
+      account.reserved += run.reservedTokens
+      account.charged += run.chargedTokens
     }
-    if (run.attempts > run.throttledBy.length) this.#booked(model, pool, run.reservedTokens, run.chargedTokens)
     if (run.firstByteMs !== undefined) this.#firstByte.observe({ model, pool }, run.firstByteMs / 1000)
     if (!run.usage) return
-    this.#tokens.inc({ model, pool, kind: 'input' }, run.usage.inputTokens)
-    this.#tokens.inc({ model, pool, kind: 'output' }, run.usage.outputTokens)
-    if (run.usage.cacheReadTokens > 0) this.#tokens.inc({ model, pool, kind: 'cache-read' }, run.usage.cacheReadTokens)
-    if (run.usage.cacheWriteTokens > 0)
-      this.#tokens.inc({ model, pool, kind: 'cache-write' }, run.usage.cacheWriteTokens)
+    account.input += run.usage.inputTokens
+    account.output += run.usage.outputTokens
+    account.cacheRead += run.usage.cacheReadTokens
+    account.cacheWrite += run.usage.cacheWriteTokens
   }
 
-  #booked(model: string, pool: string, reservedTokens: number, chargedTokens: number): void {
+  /** A throttled send has spent its reservation at the pool that throttled it. */
+  #throttled(model: string, pool: string, reservedTokens: number): void {
     this.#sends.inc({ model, pool })
+    this.#throttles.inc({ model, pool })
     this.#reserved.inc({ model, pool }, reservedTokens)
-    this.#charged.inc({ model, pool }, chargedTokens)
+    this.#charged.inc({ model, pool }, reservedTokens)
+  }
+
+  #account(run: Finished, pool: string): Account {
+    const key = `${run.model} ${run.operation} ${pool} ${run.flow.priority} ${run.outcome} ${run.status}`
+    let account = this.#accounts.get(key)
+    if (!account) {
+      const { model, operation, outcome, status = 'none' } = run
+      account = { ...NOTHING, labels: { model, operation, pool, priority: run.flow.priority, outcome, status } }
+      this.#accounts.set(key, account)
+    }
+    return account
+  }
+
+  #settleAccounts(): void {
+    for (const { labels, ...counts } of this.#accounts.values()) {
+      const { model, pool } = labels
+      this.#requests.inc(labels, counts.requests)
+      this.#sends.inc({ model, pool }, counts.sends)
+      this.#reserved.inc({ model, pool }, counts.reserved)
+      this.#charged.inc({ model, pool }, counts.charged)
+      this.#tokens.inc({ model, pool, kind: 'input' }, counts.input)
+      this.#tokens.inc({ model, pool, kind: 'output' }, counts.output)
+      this.#tokens.inc({ model, pool, kind: 'cache-read' }, counts.cacheRead)
+      this.#tokens.inc({ model, pool, kind: 'cache-write' }, counts.cacheWrite)
+    }
+    this.#accounts.clear()
   }
 
   #counter<L extends string>(name: string, help: string, labelNames: L[]): Counter<L> {

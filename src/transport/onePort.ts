@@ -28,6 +28,7 @@ export type OnePort = (http.Server | http2.Http2SecureServer) & { closeAllConnec
 
 /** Enough of the preface to tell it from every HTTP/1.1 method (PROPFIND comes closest). */
 const PREFACE = Buffer.from('PRI ')
+const LOOK_FOR_IDLE_MS = 100
 
 export function createOnePort(options: OnePortOptions, handle: RequestHandler): OnePort {
   return options.tls ? createSecure(options, options.tls, handle) : new PlainPort(options, handle)
@@ -35,6 +36,7 @@ export function createOnePort(options: OnePortOptions, handle: RequestHandler): 
 
 class PlainPort extends http.Server {
   readonly #guard: Http2Guard
+  readonly #clock: Clock
   /** Connections that have not said yet what they speak. */
   readonly #silent = new Set<Socket>()
 
@@ -59,13 +61,25 @@ class PlainPort extends http.Server {
         }
       })
     })
-    endKeepAliveOnceClosed(this)
+    this.#clock = options.clock
   }
 
   override close(done?: (error?: Error) => void): this {
     for (const socket of this.#silent) socket.destroy()
     this.#guard.close()
+    this.#endIdle()
     return super.close(done)
+  }
+
+  /** Keep-alive connections end soon after the answer they are busy with, not after their idle timeout. */
+  #endIdle(): void {
+    let cancel: () => void
+    const look = () => {
+      this.closeIdleConnections()
+      cancel = this.#clock.after(LOOK_FOR_IDLE_MS, look)
+    }
+    look()
+    this.once('close', () => cancel())
   }
 
   override closeAllConnections(): void {
@@ -82,23 +96,30 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
   )
   const guard = new Http2Guard(server, options)
   const sockets = new Set<Socket>()
-  const idleHttp1 = new Set<Socket>()
+  /** HTTP/1.1 connections, and how many of their requests have no answer yet. */
+  const unanswered = new Map<Socket, number>()
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
   })
   server.on('secureConnection', socket => {
     if (socket.alpnProtocol === 'h2') return
-    idleHttp1.add(socket)
-    socket.once('close', () => idleHttp1.delete(socket))
+    unanswered.set(socket, 0)
+    socket.once('close', () => unanswered.delete(socket))
   })
-  server.on('request', (request, response) => {
-    const { socket } = request
-    if (idleHttp1.delete(socket)) response.once('close', () => !socket.destroyed && idleHttp1.add(socket))
+  server.on('request', ({ socket }, response) => {
+    const count = unanswered.get(socket)
+    if (count === undefined) return
+    unanswered.set(socket, count + 1)
+    response.once('close', () => {
+      const left = (unanswered.get(socket) ?? 1) - 1
+      if (unanswered.has(socket)) unanswered.set(socket, left)
+      if (left === 0 && !server.listening) socket.end()
+    })
   })
   const close = server.close.bind(server)
   server.close = done => {
-    for (const socket of idleHttp1) socket.destroy()
+    for (const [socket, count] of unanswered) if (count === 0) socket.destroy()
     guard.close()
     return close(done)
   }
@@ -106,7 +127,6 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
     guard.destroy()
     for (const socket of sockets) socket.destroy()
   }
-  endKeepAliveOnceClosed(server)
   return Object.assign(server, { closeAllConnections })
 }
 
@@ -121,21 +141,6 @@ function http1Options(options: OnePortOptions): http.ServerOptions {
     requireHostHeader: false,
     noDelay: true,
   }
-}
-
-/** A server that no longer listens lets each HTTP/1.1 connection end with the last answer it is busy with. */
-function endKeepAliveOnceClosed(server: http.Server | http2.Http2SecureServer): void {
-  const unanswered = new WeakMap<Socket, number>()
-  server.on('request', (request: Request, response: Response) => {
-    if (request.httpVersionMajor !== 1) return
-    const { socket } = request
-    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1)
-    response.once('close', () => {
-      const left = unanswered.get(socket)! - 1
-      unanswered.set(socket, left)
-      if (left === 0 && !server.listening) socket.end()
-    })
-  })
 }
 
 /** Reads until the bytes are HTTP/2's preface or can't be, puts them back, and tells. Silent clients are cut off. */

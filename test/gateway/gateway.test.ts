@@ -7,6 +7,7 @@ import { InputEstimate } from '../../src/domain/estimate.ts'
 import type { ModelSettings, PoolSettings } from '../../src/domain/model.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type { Answer, Finished, Invocation, Ledger, Notes, Receiver, Upstream } from '../../src/gateway/ports.ts'
+import { Presence } from '../../src/gateway/presence.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
@@ -46,8 +47,8 @@ class World {
   constructor(script: (send: number) => Behaviour) {
     const inner = createMemoryLedger([MODEL], { burst: 0.05, maxWaiting: 1_000 }, this.clock)
     this.ledger = {
-      acquire: (ask, signal) => inner.acquire(ask, signal),
-      requeue: (ask, signal) => inner.requeue(ask, signal),
+      acquire: (ask, presence) => inner.acquire(ask, presence),
+      requeue: (ask, presence) => inner.requeue(ask, presence),
       settle: (ask, charged) => {
         this.settlements.set(ask.ticketId, [...(this.settlements.get(ask.ticketId) ?? []), charged])
         inner.settle(ask, charged)
@@ -78,7 +79,7 @@ class World {
     }
   }
 
-  call(id: string, signal: AbortSignal, maxWaitMs = 30_000, metered = true): { answer: Recorder; over: Promise<void> } {
+  call(id: string, presence: Presence, maxWaitMs = 30_000, metered = true): { answer: Recorder; over: Promise<void> } {
     const answer = new Recorder()
     const invocation: Invocation = {
       id,
@@ -86,7 +87,7 @@ class World {
       flow: { priority: 'normal', client: 'open', user: 'ann' },
       maxWaitMs,
       request: { operation: OPERATION, rawUrl: '/model/m/converse', headers: [], body: Buffer.alloc(0) },
-      signal,
+      presence,
     }
     return { answer, over: this.gateway.handle(invocation, answer) }
   }
@@ -138,7 +139,7 @@ function play(clock: VirtualClock, behaviour: Behaviour, receiver: Receiver): ((
 
 async function one(behaviour: Behaviour, metered = true) {
   const world = new World(() => behaviour)
-  const { answer, over } = world.call('a', new AbortController().signal, 30_000, metered)
+  const { answer, over } = world.call('a', new Presence(), 30_000, metered)
   await world.clock.advance(120_000)
   await over
   return { world, answer, run: world.finished[0]!, charged: world.settlements.get('a') }
@@ -223,10 +224,10 @@ test("an unmetered call's throttle is the client's to see, after one send", asyn
 
 test('a client that leaves while the upstream thinks abandons the call at once and keeps its reservation as the charge', async () => {
   const world = new World(() => ({ kind: 'stalls' }))
-  const abort = new AbortController()
-  const { answer, over } = world.call('a', abort.signal)
+  const abort = new Presence()
+  const { answer, over } = world.call('a', abort)
   await world.clock.advance(5_000)
-  abort.abort()
+  abort.leave()
   await over
   assert.equal(world.abandoned, 1)
   assert.deepEqual(answer.said, [])
@@ -263,9 +264,9 @@ test('whatever the upstream and the client do, each call ends once, is settled o
       const answers: Recorder[] = []
       for (const [i, { gapMs, maxWaitMs, leavesAfterMs }] of calls.entries()) {
         await world.clock.advance(gapMs)
-        const abort = new AbortController()
-        if (leavesAfterMs !== null) world.clock.after(leavesAfterMs, () => abort.abort())
-        answers.push(world.call(String(i), abort.signal, maxWaitMs).answer)
+        const abort = new Presence()
+        if (leavesAfterMs !== null) world.clock.after(leavesAfterMs, () => abort.leave())
+        answers.push(world.call(String(i), abort, maxWaitMs).answer)
       }
       await world.clock.advance(600_000)
       assert.equal(world.gateway.inFlight, 0)

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { ModelSettings } from '../../src/domain/model.ts'
 import type { Ask, Decision, Ledger } from '../../src/gateway/ports.ts'
+import { Presence } from '../../src/gateway/presence.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
@@ -18,7 +19,7 @@ class Bench {
   readonly ledger: Ledger
   readonly decided: string[] = []
   readonly decisions = new Map<string, Decision>()
-  readonly #aborts = new Map<string, AbortController>()
+  readonly #aborts = new Map<string, Presence>()
 
   constructor(quota: { requestsPerMinute?: number; tokensPerMinute?: number }, maxWaiting = 1_000) {
     this.ledger = createMemoryLedger([model(quota)], { burst: 0.05, maxWaiting }, this.clock)
@@ -29,17 +30,17 @@ class Bench {
   }
 
   acquire(ask: Ask): void {
-    const abort = new AbortController()
+    const abort = new Presence()
     this.#aborts.set(ask.ticketId, abort)
-    this.#note(ask, this.ledger.acquire(ask, abort.signal))
+    this.#note(ask, this.ledger.acquire(ask, abort))
   }
 
   requeue(ask: Ask): void {
-    this.#note(ask, this.ledger.requeue(ask, this.#aborts.get(ask.ticketId)!.signal))
+    this.#note(ask, this.ledger.requeue(ask, this.#aborts.get(ask.ticketId)!))
   }
 
   abort(ticketId: string): void {
-    this.#aborts.get(ticketId)!.abort()
+    this.#aborts.get(ticketId)!.leave()
   }
 
   get status() {
@@ -108,9 +109,9 @@ test('a client that leaves frees its place and the next one moves up; leaving tw
 
 test('one who has left already never gets a place', async () => {
   const bench = new Bench({ requestsPerMinute: 60 })
-  const abort = new AbortController()
-  abort.abort()
-  assert.deepEqual(await bench.ledger.acquire(bench.ask('a'), abort.signal), { kind: 'left' })
+  const abort = new Presence()
+  abort.leave()
+  assert.deepEqual(await bench.ledger.acquire(bench.ask('a'), abort), { kind: 'left' })
   assert.equal(bench.status.waiting, 0)
 })
 
@@ -163,7 +164,7 @@ test('a requeued ticket goes before newcomers, after the pool has rested, and is
 test('a model that the ledger does not know is a fault, not an open door', () => {
   const { ledger } = new Bench({})
   const ask: Ask = { ticketId: 'a', model: 'other', flow: FLOW, tokens: 1, deadlineMs: 0 }
-  assert.throws(() => ledger.acquire(ask, new AbortController().signal), /no model other/)
+  assert.throws(() => ledger.acquire(ask, new Presence()), /no model other/)
 })
 
 test('whatever happens, everyone is decided exactly once, in order of arrival, and nothing is left behind', async () => {
@@ -181,9 +182,9 @@ test('whatever happens, everyone is decided exactly once, in order of arrival, a
       for (const [i, { gapMs, tokens, waitMs, leavesAfterMs, takesMs }] of events.entries()) {
         await bench.clock.advance(gapMs)
         const ask = bench.ask(String(i), tokens, waitMs)
-        const abort = new AbortController()
-        if (leavesAfterMs !== null) bench.clock.after(leavesAfterMs, () => abort.abort())
-        bench.ledger.acquire(ask, abort.signal).then(decision => {
+        const abort = new Presence()
+        if (leavesAfterMs !== null) bench.clock.after(leavesAfterMs, () => abort.leave())
+        bench.ledger.acquire(ask, abort).then(decision => {
           bench.decided.push(String(i))
           if (decision.kind !== 'granted') return
           granted.push(i)

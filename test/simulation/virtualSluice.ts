@@ -7,6 +7,7 @@ import { InputEstimate } from '../../src/domain/estimate.ts'
 import type { ModelSettings } from '../../src/domain/model.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type { Answer, Finished, Upstream } from '../../src/gateway/ports.ts'
+import { Presence } from '../../src/gateway/presence.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
 import type { SimulatorSettings } from '../../src/simulator/settings.ts'
 import { type SimulatedReply, Simulator } from '../../src/simulator/simulator.ts'
@@ -57,7 +58,7 @@ export function virtualSluice(model: ModelSettings, settings: SimulatorSettings,
         flow: { priority: 'normal' as const, client: 'open', user },
         maxWaitMs,
         request: { operation, modelId: match.route.id!, rawUrl, headers: [], body },
-        signal: new AbortController().signal,
+        presence: new Presence(),
       }
       return gateway.handle(invocation, NOWHERE)
     },
