@@ -4,7 +4,7 @@
 // It has two speeds. A bucket that holds a stock may pay it out at once, so for a minute after it held one it refills at
 // quota − burst: burst + refill = quota. A bucket that has held none for a minute has nothing to pay out, so it may refill
 // at quota − stock. A window that begins above the stock is slow throughout; one that begins below it gets at most
-// stock + (quota − stock). docs/decisions/0002-two-speed-bucket.md has the figures.
+// stock + (quota − stock). Settlements come on top: what they give back may be spent at once. docs/decisions/0002-two-speed-bucket.md has the figures.
 
 /** Fixed for a pool until its quota changes. Amounts are requests or tokens, rates are amounts per millisecond. */
 export interface BucketShape {
