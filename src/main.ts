@@ -14,7 +14,7 @@ const USAGE = `sluice [serve] [--config FILE]            start the proxy
 sluice check [--config FILE]              list every fault of a config; exit 1 if there is one
 sluice simulator [--port N] [--config FILE]   start the Bedrock simulator alone
 
-FILE defaults to $SLUICE_CONFIG, else config/local.yaml. Environment: HOST, PORT, LOG_LEVEL, AWS's own for credentials.`
+FILE defaults to $SLUICE_CONFIG, else config/local.yaml. Environment: HOST, PORT, REDIS_URL, LOG_LEVEL, AWS's own for credentials.`
 
 const LOCAL_CONFIG = fileURLToPath(new URL('../config/local.yaml', import.meta.url))
 const SIMULATOR_PORT = 8081
@@ -69,11 +69,15 @@ function load(file: string): Config {
 
 /** What the config names must be there: `check` would be worth little if the start still failed. */
 function withReadableFiles(config: Config, file: string): Config {
-  const { tls } = config.server
-  const unreadable = Object.entries(tls ?? {}).filter(([, path]) => !isReadable(path))
+  const files: [string, string][] = Object.entries(config.server.tls ?? {}).map(([name, path]) => [
+    `server.tls.${name}`,
+    path,
+  ])
+  if (config.redis?.caFile) files.push(['redis.caFile', config.redis.caFile])
+  const unreadable = files.filter(([, path]) => !isReadable(path))
   if (unreadable.length === 0) return config
   const faults = unreadable.map(
-    ([name, path]) => `${file} server.tls.${name}: expected a readable file, found ${JSON.stringify(path)}`,
+    ([name, path]) => `${file} ${name}: expected a readable file, found ${JSON.stringify(path)}`,
   )
   throw new UsageError(faults.join('\n'))
 }
@@ -100,9 +104,22 @@ async function serve({ file }: Options): Promise<void> {
   const starting = startSluice(config, log, { bearerToken })
   stopOnSignals(async graceMs => (await starting).stop(graceMs), config.server.drainMs, log)
   const sluice = await starting.catch(startFault)
+  process.on('SIGHUP', () => reload(sluice, file, log))
   const ends = upstreams(config, sluice)
-  log.info({ url: sluice.url, config: file, ledger: 'memory', upstream: ends }, 'listening')
-  console.error(welcome(sluice.url, ends))
+  const ledger = config.redis ? `Redis at ${sluice.redis}` : 'in memory'
+  log.info({ url: sluice.url, config: file, ledger, upstream: ends }, 'listening')
+  console.error(welcome(sluice.url, ledger, ends))
+}
+
+/** A faulty config changes nothing: what runs goes on with what it has. */
+function reload(sluice: Sluice, file: string, log: Logger): void {
+  try {
+    const needRestart = sluice.reload(load(file))
+    log.info({ config: file, ...(needRestart.length > 0 && { needRestart }) }, 'config reloaded')
+  } catch (error) {
+    const faults = (error as Error).message.split('\n')
+    log.error({ config: file, faults }, 'config not reloaded: the old one stays')
+  }
 }
 
 /** A port that is taken or not ours, a certificate that can't be read: for the person at the terminal, without a stack. */
@@ -112,11 +129,11 @@ function startFault(error: unknown): never {
 }
 
 /** For the person who started it; the log says the same to machines. */
-function welcome(url: string, ends: string[]): string {
+function welcome(url: string, ledger: string, ends: string[]): string {
   const body = '{"messages":[{"role":"user","content":[{"text":"Hello"}]}]}'
   return `
   Sluice listens on ${url}
-  ledger    in memory
+  ledger    ${ledger}
   upstream  ${ends.join(', ')}
   try       curl ${url}/model/anthropic.claude-sonnet-4-5-20250929-v1:0/converse -H 'content-type: application/json' -d '${body}'
 `

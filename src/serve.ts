@@ -2,14 +2,15 @@
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { type FarSideSettings, SIMULATOR } from './bedrock/farSide.ts'
-import { type BedrockUpstream, createUpstream } from './bedrock/upstream.ts'
+import { createUpstream } from './bedrock/upstream.ts'
 import type { Config } from './config/schema.ts'
 import { InputEstimate } from './domain/estimate.ts'
-import { modelFinder, type PoolSettings } from './domain/model.ts'
+import type { PoolSettings } from './domain/model.ts'
 import { Gateway } from './gateway/gateway.ts'
 import type { Invocation, Ledger } from './gateway/ports.ts'
 import { buildApp, type Readiness } from './http/app.ts'
-import { createMemoryLedger } from './memory/ledger.ts'
+import { buildLedger } from './ledgers.ts'
+import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
 import { type RunningSimulator, startSimulator } from './simulator/server.ts'
 import type { SimulatorSettings } from './simulator/settings.ts'
 import { newId, systemClock } from './system.ts'
@@ -20,6 +21,13 @@ export interface Sluice {
   url: string
   /** The built-in simulator's, when a pool uses it. */
   simulatorUrl: string | undefined
+  /** Where the ledger is shared, without secrets. */
+  redis: string | undefined
+  /**
+   * Takes over what may change while it runs: models, pools and quotas, clients, admission. Levels, waiters and what is
+   * in flight stay. Returns the other settings that differ: those take a restart.
+   */
+  reload(config: Config): string[]
   /**
    * Stops accepting, lets what is in flight finish for at most `graceMs`, then cuts it. Resolves with how many were cut.
    */
@@ -35,16 +43,21 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   const port = portOptions(config)
   const usesSimulator = config.models.some(model => model.pools.some(pool => pool.endpoint === SIMULATOR))
   const simulator = usesSimulator ? await startOwnSimulator(config) : undefined
-  const core = buildCore(config, log, { simulatorUrl: simulator?.url, bearerToken: environment.bearerToken })
-  const { gateway, ledger, metrics, upstream } = core
+  const live = liveSettings(config)
+  const core = await buildCore(config, live, log, {
+    simulatorUrl: simulator?.url,
+    bearerToken: environment.bearerToken,
+  })
+  const { gateway, ledger, metrics } = core
   let draining = false
   const app = buildApp({
     port,
     dataPlane: {
       gateway,
       newId,
-      findModel: modelFinder(config.models),
-      maxWaitMs: config.admission.maxWaitMs,
+      findModel: modelId => live.findModel(modelId),
+      clientOf: name => live.clientOf(name),
+      maxWaitMs: priority => live.config.admission.maxWaitMs[priority],
       maxBodyBytes: config.server.maxBodyBytes,
       stallTimeoutMs: config.server.stallTimeoutMs,
       clock: systemClock,
@@ -53,7 +66,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
         log.info({ requestId, operation, refusal: refusal.code }, 'refused')
       },
     },
-    readiness: () => readiness(draining),
+    readiness: () => readiness(draining, ledger),
     status: () => statusOf(ledger, gateway),
     metrics: () => metrics.scrape(),
     fault: error => log.error({ error: faultText(error) }, 'fault'),
@@ -62,17 +75,24 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     await app.listen({ host: config.server.host, port: config.server.port })
   } catch (error) {
     // A start that failed must leave nothing behind that keeps the process alive.
-    await close(upstream, simulator)
+    await close(core, simulator)
     throw error
   }
   const { port: boundPort } = app.server.address() as AddressInfo
   return {
     url: `${config.server.tls ? 'https' : 'http'}://${urlHost(config.server.host)}:${boundPort}`,
     simulatorUrl: simulator?.url,
+    redis: core.redis,
+    reload(next) {
+      const fixed = fixedSettings(live.config, next)
+      live.take(next)
+      core.takeModels(next)
+      return fixed
+    },
     async stop(graceMs) {
       draining = true
       const cut = await drain(app, gateway, graceMs)
-      await close(upstream, simulator)
+      await close(core, simulator)
       return cut
     },
   }
@@ -81,25 +101,28 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
 interface Core {
   gateway: Gateway
   ledger: Ledger
-  upstream: BedrockUpstream
+  redis: string | undefined
   metrics: Metrics
+  takeModels(config: Config): void
+  close(): Promise<void>
 }
 
 /** Everything behind the front door. */
-function buildCore(config: Config, log: Logger, farSide: FarSideSettings): Core {
-  const pools = config.models.flatMap(model => model.pools)
-  const ledger = createMemoryLedger(config.models, config.admission, systemClock)
+async function buildCore(config: Config, live: LiveSettings, log: Logger, farSide: FarSideSettings): Promise<Core> {
+  const { ledger, redis, close } = await buildLedger(config, log)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const metrics = new Metrics(
     () => ledger.status(),
     () => gateway.inFlight,
   )
+  const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const gateway = new Gateway({
     ledger,
     upstream,
     clock: systemClock,
-    estimates: new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)])),
-    unmeteredPool: invocation => poolForRegionOf(invocation, pools),
+    estimates,
+    weightOf: client => live.clientOf(client).weight,
+    unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
     observer: {
       finished(run) {
         metrics.finished(run)
@@ -107,7 +130,21 @@ function buildCore(config: Config, log: Logger, farSide: FarSideSettings): Core 
       },
     },
   })
-  return { gateway, ledger, upstream, metrics }
+  return {
+    gateway,
+    ledger,
+    redis,
+    metrics,
+    takeModels({ models, admission }) {
+      for (const { name, bytesPerToken } of models)
+        if (!estimates.has(name)) estimates.set(name, new InputEstimate(bytesPerToken))
+      ledger.configure(models, admission)
+    },
+    async close() {
+      await close()
+      await upstream.close()
+    },
+  }
 }
 
 /** Resolves once the server has closed, or once the grace is over and every connection has been destroyed. */
@@ -122,8 +159,8 @@ async function drain(app: ReturnType<typeof buildApp>, gateway: Gateway, graceMs
   return cut
 }
 
-async function close(upstream: BedrockUpstream, simulator: RunningSimulator | undefined): Promise<void> {
-  await upstream.close()
+async function close(core: Core, simulator: RunningSimulator | undefined): Promise<void> {
+  await core.close()
   await simulator?.close()
 }
 
@@ -143,12 +180,14 @@ function poolForRegionOf(invocation: Invocation, pools: PoolSettings[]): PoolSet
   return pools.find(pool => pool.region === wanted) ?? pools[0]!
 }
 
-function readiness(draining: boolean): Readiness {
-  return { status: draining ? 'draining' : 'ready', parts: { ledger: 'memory' } }
+function readiness(draining: boolean, ledger: Ledger): Readiness {
+  const { kind, degraded } = ledger.health()
+  const part = degraded === undefined ? kind : `${kind}, degraded: ${degraded}`
+  return { status: draining ? 'draining' : degraded === undefined ? 'ready' : 'degraded', parts: { ledger: part } }
 }
 
-function statusOf(ledger: Ledger, gateway: Gateway): object {
-  return { ledger: 'memory', inFlight: gateway.inFlight, models: ledger.status() }
+async function statusOf(ledger: Ledger, gateway: Gateway): Promise<object> {
+  return { ledger: ledger.health(), inFlight: gateway.inFlight, models: await ledger.status() }
 }
 
 /** A fault's stack, never its properties: those may hold a request. */

@@ -1,6 +1,6 @@
 // The only place in the program that reads the clock, sets a timer or draws a random id.
 import { randomUUID } from 'node:crypto'
-import type { Clock } from './domain/clock.ts'
+import type { Clock, Dice } from './domain/clock.ts'
 
 /** setTimeout fires at once for delays past 2^31 − 1 ms; a delay that long is cut to it (24.8 days). */
 const LONGEST_DELAY_MS = 2 ** 31 - 1
@@ -14,3 +14,8 @@ export const systemClock: Clock = {
 }
 
 export const newId = (): string => randomUUID()
+
+export const systemDice: Dice = () => Math.random()
+
+/** Runs the task at the end of this turn of the event loop. */
+export const soon = (task: () => void): void => void setImmediate(task)

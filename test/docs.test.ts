@@ -43,7 +43,7 @@ test('docs/reference.md lists every refusal with its status and exception, and n
 
 test('docs/reference.md lists every metric with its type and meaning, and no other', async () => {
   const metrics = new Metrics(
-    () => [],
+    async () => [],
     () => 0,
     false,
   )

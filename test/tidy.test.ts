@@ -16,10 +16,12 @@ const DOORS: Record<string, string[]> = {
   gateway: ['domain', 'wire'],
   http: ['gateway', 'domain', 'wire', 'transport'],
   memory: ['gateway', 'domain'],
+  redis: ['gateway', 'domain'],
   bedrock: ['gateway', 'domain', 'wire'],
   telemetry: ['gateway', 'domain'],
   simulator: ['domain', 'wire', 'transport'],
-  config: ['domain'],
+  // redis/url.ts only: what `check` takes for a Redis URL is what the link connects to.
+  config: ['domain', 'redis'],
 }
 /** Packages that belong to one room; domain and gateway know none at all. */
 const PACKAGE_ROOMS: Record<string, string[]> = {
@@ -29,6 +31,7 @@ const PACKAGE_ROOMS: Record<string, string[]> = {
   '@smithy/signature-v4': ['bedrock'],
   '@smithy/core': ['wire', 'simulator'],
   'image-size': ['wire'],
+  ioredis: ['redis'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   yaml: ['config'],

@@ -13,7 +13,7 @@ export interface Fault {
 
 export type LoadResult = { kind: 'ok'; config: Config } | { kind: 'faulty'; faults: Fault[] }
 
-/** `text` is the content of `file`; `environment` may override host and port. */
+/** `text` is the content of `file`; `environment` may override host, port and Redis. */
 export function parseConfig(
   text: string,
   file: string,
@@ -30,7 +30,7 @@ export function parseConfig(
     const faults = document.errors.map(error => ({
       place: placeAt(error.pos[0]),
       setting: '',
-      message: `expected YAML, found: ${error.message}`,
+      message: `expected YAML, found: ${withoutSecrets(error.message)}`,
     }))
     return { kind: 'faulty', faults }
   }
@@ -50,7 +50,7 @@ export function parseConfig(
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
       for (const { path, isUnknown, setting, message } of describe(issue, overridden.data)) {
-        const variable = setting === 'server.host' ? 'HOST' : setting === 'server.port' ? 'PORT' : undefined
+        const variable = VARIABLES[setting]
         if (variable && environment[variable]) faults.push({ place: 'environment', setting: variable, message })
         else
           faults.push({
@@ -68,16 +68,21 @@ export function formatFault(fault: Fault): string {
   return `${fault.place}${fault.setting === '' ? '' : ` ${fault.setting}`}: ${fault.message}`
 }
 
-/** HOST and PORT win over the file, as containers expect. */
+/** Settings that a variable of the environment may have given. */
+const VARIABLES: Record<string, string> = { 'server.host': 'HOST', 'server.port': 'PORT', 'redis.url': 'REDIS_URL' }
+
+/** HOST, PORT and REDIS_URL win over the file, as containers expect. */
 function override(data: unknown, environment: Record<string, string | undefined>): { data: unknown; faults: Fault[] } {
-  const { HOST, PORT } = environment
-  if (!isObject(data) || (!HOST && !PORT)) return { data, faults: [] }
+  const { HOST, PORT, REDIS_URL } = environment
+  if (!isObject(data)) return { data, faults: [] }
   const faults: Fault[] = []
+  const redis = REDIS_URL ? { redis: { ...(isObject(data.redis) && data.redis), url: REDIS_URL } } : {}
+  if (!HOST && !PORT) return { data: { ...data, ...redis }, faults }
   const server: Record<string, unknown> = isObject(data.server) ? { ...data.server } : {}
   if (HOST) server.host = HOST
   if (PORT && /^\d+$/.test(PORT)) server.port = Number(PORT)
   else if (PORT) faults.push({ place: 'environment', setting: 'PORT', message: `expected a port, found ${show(PORT)}` })
-  return { data: { ...data, server }, faults }
+  return { data: { ...data, ...redis, server }, faults }
 }
 
 interface Described {
@@ -94,8 +99,10 @@ function describe(issue: z.core.$ZodIssue, data: unknown): Described[] {
       .map(key => [...issue.path, key])
       .map(path => ({ path, isUnknown: true, setting: settingName(path), message }))
   }
-  const message = `expected ${expectation(issue)}, found ${show(valueAt(data, issue.path))}`
-  return [{ path: issue.path, isUnknown: false, setting: settingName(issue.path), message }]
+  const setting = settingName(issue.path)
+  const value = valueAt(data, issue.path)
+  const found = SECRET_SETTINGS.has(setting) && value !== undefined ? 'a value that is not shown' : show(value)
+  return [{ path: issue.path, isUnknown: false, setting, message: `expected ${expectation(issue)}, found ${found}` }]
 }
 
 function expectation(issue: z.core.$ZodIssue): string {
@@ -141,10 +148,17 @@ function valueAt(data: unknown, path: PropertyKey[]): unknown {
 }
 
 const LONGEST_SHOWN = 80
+/** They may hold a password. */
+const SECRET_SETTINGS = new Set(['redis', 'redis.url'])
+
+/** A URL's user and password, wherever the URL was put by mistake. */
+function withoutSecrets(text: string): string {
+  return text.replace(/:\/\/.*@/g, '://***@')
+}
 
 function show(value: unknown): string {
   if (value === undefined) return 'nothing'
-  const text = JSON.stringify(value)
+  const text = withoutSecrets(JSON.stringify(value))
   return text.length <= LONGEST_SHOWN ? text : `${text.slice(0, LONGEST_SHOWN)}…`
 }
 

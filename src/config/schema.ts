@@ -1,15 +1,9 @@
 // Each setting once: type, unit, default, bounds, meaning. `sluice check` and docs/configuration.md are made from it.
 import { z } from 'zod'
-
-const MINUTE_MS = 60_000
-const ms = (most: number) => z.int().min(0).max(most)
-const name = z
-  .string()
-  .min(1)
-  .max(64)
-  .regex(/^[\w.:-]+$/, 'letters, digits, and . _ : -')
-const glob = z.string().min(1).max(2048)
-const quota = z.number().positive().max(1e12)
+import { PRIORITIES } from '../domain/model.ts'
+import { parseRedisUrl } from '../redis/url.ts'
+import { simulator } from './simulatorSchema.ts'
+import { glob, MINUTE_MS, ms, name, quota } from './values.ts'
 
 const server = z
   .strictObject({
@@ -75,6 +69,31 @@ const upstream = z
   })
   .prefault({})
   .describe('How Bedrock is called.')
+
+const redis = z
+  .strictObject({
+    url: z
+      .string()
+      .superRefine((text, context) => {
+        const parsed = parseRedisUrl(text)
+        if (parsed.kind === 'faulty') context.addIssue({ code: 'custom', message: parsed.expected })
+      })
+      .describe(
+        '`redis://[user:password@]host:6379[/database]`, `rediss://` for TLS; `redis+cluster://host:6379,host:6379` or `rediss+cluster://` for a Redis Cluster; `unix:///path`.',
+      ),
+    caFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("PEM file of the authority behind Redis's certificate. Absent: those Node trusts."),
+    commandTimeoutMs: ms(10_000)
+      .min(10)
+      .default(250)
+      .describe('A command without an answer by then has failed; after a missed PING Redis counts as away.'),
+    connectTimeoutMs: ms(MINUTE_MS).min(50).default(2_000).describe('TCP and TLS set-up of one attempt.'),
+  })
+  .optional()
+  .describe('Where gateways share their ledger: Redis 7 or later, or Valkey 8. Absent: the ledger is in memory.')
 
 const pool = z
   .strictObject({
@@ -144,6 +163,12 @@ const admission = z
   .strictObject({
     maxWaitMs: waits,
     maxWaiting: z.int().min(0).max(1_000_000).default(10_000).describe('Requests that may wait for one model.'),
+    maxWaitingPerClient: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .default(1000)
+      .describe('… of them from one client, all its users together.'),
     burst: z
       .number()
       .min(0.001)
@@ -161,76 +186,38 @@ const auth = z
   .prefault({})
   .describe('Who is asking.')
 
-const rate = z.number().min(0).max(1).default(0)
-
-const faults = z
+const client = z
   .strictObject({
-    errorRate: rate.describe('Part of calls answered with a 500 or 503.'),
-    slowRate: rate.describe('Part of calls delayed by `slowMs`.'),
-    slowMs: ms(60 * MINUTE_MS)
-      .default(0)
-      .describe('That delay.'),
-    cutRate: rate.describe('Part of answers cut in the middle.'),
-    streamExceptionRate: rate.describe('Part of streams that end in an exception frame.'),
-    outage: z.boolean().default(false).describe('Nothing is answered at all.'),
+    name: name.describe('Unique. `open` is everybody while `auth.mode` is `open`.'),
+    weight: z
+      .number()
+      .min(0.001)
+      .max(1000)
+      .default(1)
+      .describe('Its share of a contended model, beside those of other clients.'),
+    priority: z.enum(PRIORITIES).default('normal').describe('Class of a request that asks for none.'),
+    maxPriority: z.enum(PRIORITIES).default('high').describe('The highest class that x-sluice-priority may ask for.'),
   })
-  .prefault({})
-  .describe('Faults to order.')
-
-const simulator = z
-  .strictObject({
-    seed: z.int().min(0).default(1).describe('Same seed, same answers.'),
-    window: z
-      .enum(['token-bucket', 'fixed', 'sliding'])
-      .default('token-bucket')
-      .describe('The window its quotas are enforced in; AWS documents none.'),
-    quotas: z
-      .array(
-        z.strictObject({
-          modelIds: z.array(glob).min(1).describe('Globs over the decoded modelId.'),
-          region: z.string().min(1).optional().describe('Only in this Region. Absent: in each.'),
-          requestsPerMinute: quota.optional().describe('RPM. Absent: unlimited.'),
-          tokensPerMinute: quota.optional().describe('TPM. Absent: unlimited.'),
-          outputBurndown: z.number().min(1).max(100).default(1).describe('As in models.'),
-          maxOutputTokens: z.int().min(0).max(10_000_000).default(4096).describe('As in models.'),
-        }),
-      )
-      .optional()
-      .describe(
-        'First match wins; what matches none is unlimited. Absent: the quotas of the pools that use the simulator.',
-      ),
-    latency: z
-      .strictObject({
-        firstTokenMs: ms(60 * MINUTE_MS)
-          .default(250)
-          .describe('Until the first token.'),
-        perTokenMs: z.number().min(0).max(MINUTE_MS).default(8).describe('Between tokens.'),
-        jitter: z.number().min(0).max(1).default(0.2).describe('Relative spread of both.'),
-      })
-      .prefault({})
-      .describe('How fast it answers.'),
-    answerTokens: z
-      .int()
-      .min(1)
-      .max(100_000)
-      .default(60)
-      .describe("Mean length of an answer; a request's cap bounds it."),
-    faults,
+  .superRefine(({ priority, maxPriority }, context) => {
+    if (PRIORITIES.indexOf(priority) >= PRIORITIES.indexOf(maxPriority)) return
+    context.addIssue({ code: 'custom', path: ['maxPriority'], message: `at least its priority, ${priority}` })
   })
-  .prefault({})
-  .describe('The built-in stand-in for Bedrock: for `endpoint: simulator` and `sluice simulator`.')
+  .describe('Who calls: an app or a team.')
 
 export const configSchema = z
   .strictObject({
     server,
     upstream,
+    redis,
     models: z.array(model).min(1).describe('Matched in order.'),
     admission,
     auth,
+    clients: z.array(client).default([]).describe('A client that is not listed has the defaults.'),
     simulator,
   })
   .superRefine((config, context) => {
     unique(config.models, 'models', context)
+    unique(config.clients, 'clients', context)
     const { headersTimeoutMs, requestTimeoutMs } = config.server
     if (requestTimeoutMs < headersTimeoutMs) {
       const message = `at least server.headersTimeoutMs (${headersTimeoutMs})`

@@ -11,6 +11,24 @@ export interface Flow {
   user: string
 }
 
+/** Who holds a key: an app or a team. */
+export interface ClientSettings {
+  name: string
+  /** Its share of a contended model, beside those of other clients. */
+  weight: number
+  /** The class of a request that asks for none, and the highest it may ask for. */
+  priority: Priority
+  maxPriority: Priority
+}
+
+export type ClientFinder = (name: string) => ClientSettings
+
+/** A client that the config does not name has the defaults. */
+export function clientFinder(clients: ClientSettings[]): ClientFinder {
+  const byName = new Map(clients.map(client => [client.name, client]))
+  return name => byName.get(name) ?? { name, weight: 1, priority: 'normal', maxPriority: 'high' }
+}
+
 export interface PoolSettings {
   name: string
   region: string

@@ -1,4 +1,14 @@
 // Every way Sluice says no. A refusal is a value, never an exception; what status and headers it becomes is http's business.
+import type { Dimension } from './pool.ts'
+
+/** Why somebody has no turn, and no place to wait for one. */
+export type AdmissionCode = 'cannot-fit' | 'queue-full' | 'client-queue-full' | 'wait-too-long' | 'wait-timeout'
+
+/** What one without a turn is told: which quota is short, and when to come back. */
+export interface Busy {
+  short: Dimension
+  retryAfterMs: number
+}
 
 export type RefusalCode =
   | 'unknown-route'
@@ -6,9 +16,7 @@ export type RefusalCode =
   | 'method-not-allowed'
   | 'body-too-large'
   | 'malformed-request'
-  | 'cannot-fit'
-  | 'queue-full'
-  | 'wait-timeout'
+  | AdmissionCode
   | 'upstream-unreachable'
   | 'upstream-cut'
   | 'upstream-timeout'
@@ -20,4 +28,18 @@ export interface Refusal {
   message: string
   /** When to come back; set on refusals that waiting can cure. */
   retryAfterMs?: number
+}
+
+/** `mostTokens`: the largest tokens-per-minute quota of the model's pools. */
+export function admissionRefusal(code: AdmissionCode, busy: Busy, tokens: number, mostTokens: number): Refusal {
+  if (code === 'cannot-fit') return { code, message: cannotFit(tokens, mostTokens) }
+  // Bedrock's own words for the quota that is short.
+  return { code, message: `Too many ${busy.short}, please wait before trying again.`, retryAfterMs: busy.retryAfterMs }
+}
+
+function cannotFit(tokens: number, mostTokens: number): string {
+  return (
+    `The request needs ${tokens} tokens (estimated input + maximum output), more than the largest ` +
+    `tokens-per-minute quota of the model, ${mostTokens}. Lower its output cap or shorten its input.`
+  )
 }

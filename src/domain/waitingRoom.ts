@@ -1,208 +1,299 @@
-// The waiting room of one model: its pools, who waits, who holds a reservation. A pure state machine in arrival order:
-// nobody overtakes the head, so a large request is never starved. Time arrives as an argument.
-import { type Dimension, Pool, type PoolQuota } from './pool.ts'
-import type { Refusal } from './refusal.ts'
-
-export interface RoomSettings {
-  pools: ({ name: string } & PoolQuota)[]
-  burstShare: number
-  maxWaiting: number
-}
-
-export interface Ticket {
-  id: string
-  /** Tokens to reserve: estimated input + max output. */
-  tokens: number
-  deadlineMs: number
-}
-
-export interface Grant {
-  ticketId: string
-  pool: string
-}
-
-export type Entry = { kind: 'granted'; grant: Grant } | { kind: 'waiting' } | { kind: 'refused'; refusal: Refusal }
-
-interface Reservation {
-  ticket: Ticket
-  pool: Pool
-  requeues: number
-}
+// The waiting room of one model: its pools, who waits, who holds a reservation. A pure state machine; each verb brings it up
+// to `nowMs` first and hands out every turn that is due. Its twin in Redis (redis/scripts) does the same, digit for digit.
+import { Attendance, CLOCK_STEP_MS } from './attendance.ts'
+import { earnFloors, headroom } from './classes.ts'
+import { isLarge, type Supply } from './cost.ts'
+import type { Expectation } from './eta.ts'
+import { FairQueue } from './fairQueue.ts'
+import { PRIORITIES } from './model.ts'
+import type { Pool, PoolQuota } from './pool.ts'
+import { PoolBank } from './poolBank.ts'
+import { busy, expectation, isFree, mayNotWait } from './prospects.ts'
+import type { AdmissionCode, Busy } from './refusal.ts'
+import type { Entry, Room, RoomSettings } from './room.ts'
+import { type RoomSnapshot, roomSnapshot } from './roomSnapshot.ts'
+import { type MeterState, newMeter, roll } from './serviceMeter.ts'
+import { goneTickets, lapsedReservations } from './sweep.ts'
+import { type Grant, newTicket, type Reservation, type Ticket, type TicketAsk } from './ticket.ts'
+import { bestFit, nextTurn } from './turns.ts'
 
 /** A ticket the upstream throttled this often is given back to its sender. */
 export const MAX_REQUEUES = 3
-const SHORTEST_RETRY_MS = 1_000
-const LONGEST_RETRY_MS = 300_000
+/** At most so many turns a call: a script must not hold Redis for long. */
+const MOST_GRANTS = 32
+/** Somebody looks again at least this often while anybody waits. */
+const LONGEST_NAP_MS = 1_000
 
-export class WaitingRoom {
-  readonly pools: Pool[]
-  readonly #settings: RoomSettings
-  /** Returned tickets wait before newcomers; both in order of entry. */
-  readonly #returned = new Map<string, { ticket: Ticket; requeues: number }>()
+export class WaitingRoom implements Room {
+  readonly queues: FairQueue[]
+  /** Floor credit by class, seconds of quota. */
+  readonly credit = [0, 0, 0]
+  readonly askedMs = PRIORITIES.map(() => Number.NEGATIVE_INFINITY)
+  readonly meter: MeterState
+  readonly #bank: PoolBank
+  #settings: RoomSettings
+  #asOfMs: number
+  #entered = 0
   readonly #waiting = new Map<string, Ticket>()
   readonly #reservations = new Map<string, Reservation>()
-  #waitingTokens = 0
+  readonly #attendance = new Attendance()
+  #grants: Grant[] = []
+  #wakeAtMs: number | undefined
 
   constructor(settings: RoomSettings, nowMs: number) {
     this.#settings = settings
-    this.pools = settings.pools.map(pool => new Pool(pool.name, pool, settings.burstShare, nowMs))
+    this.#asOfMs = nowMs
+    this.#bank = new PoolBank(settings, nowMs)
+    this.queues = PRIORITIES.map(() => new FairQueue(this.supply))
+    this.meter = newMeter(nowMs)
+  }
+
+  get pools(): Pool[] {
+    return this.#bank.pools
+  }
+
+  get supply(): Supply {
+    return this.#bank.supply
+  }
+
+  get epoch(): number {
+    return this.#bank.epoch
+  }
+
+  /** The largest request that any pool could ever serve. */
+  get mostTokens(): number {
+    return this.#bank.mostTokens
   }
 
   get waitingCount(): number {
-    return this.#waiting.size + this.#returned.size
-  }
-
-  get waitingTokens(): number {
-    return this.#waitingTokens
+    return this.#waiting.size
   }
 
   get reservedCount(): number {
     return this.#reservations.size
   }
 
-  /** Grants at once when nobody waits and a pool fits; otherwise a place in the line, or a refusal. */
-  enter(ticket: Ticket, nowMs: number): Entry {
-    if (!this.pools.some(pool => pool.canEverHold(ticket.tokens))) {
-      return { kind: 'refused', refusal: cannotFit(ticket.tokens, this.pools) }
+  /** How long until somebody should `tick`; undefined when nobody waits. Holds after any verb. */
+  get napMs(): number | undefined {
+    if (this.#wakeAtMs === undefined) return undefined
+    // A verb that hands out nothing must not put off those who wait.
+    return Math.min(Math.max(0, this.#wakeAtMs - this.#asOfMs), LONGEST_NAP_MS)
+  }
+
+  /** The turns handed out since the last call. */
+  takeGrants(): Grant[] {
+    const grants = this.#grants
+    this.#grants = []
+    return grants
+  }
+
+  /** A turn at once, a place in the line, or neither. Asking again for the same ticket tells where it stands. */
+  acquire(ask: TicketAsk, nowMs: number): Entry {
+    const now = this.#advance(nowMs)
+    this.#attendance.hear(ask.gateway, now)
+    this.askedMs[ask.rank] = now
+    const known = this.#standing(ask, now)
+    if (known) return known
+    if (!this.pools.some(pool => pool.canEverHold(ask.tokens))) return this.#refuse('cannot-fit', ask, now)
+    const ticket = newTicket({ ...ask, deadlineMs: this.#attendance.lived(ask.deadlineMs) }, this.#entered++)
+    if (isFree(this, ask.rank) && !isLarge(this.supply, ask.tokens)) {
+      const open = this.pools.filter(pool => pool.isOpen && pool.canEverHold(ask.tokens))
+      const pool = bestFit(open, ask.tokens, headroom(this.askedMs, ask.rank, now), now)
+      if (pool) {
+        pool.take(ask.tokens)
+        this.#reserve(ticket, pool, this.queues[ask.rank]!.serveAtOnce(ticket, now), now)
+        return { kind: 'granted', pool: pool.name }
+      }
     }
-    if (this.waitingCount === 0) {
-      const pool = this.#fitting(ticket, nowMs)
-      if (pool) return { kind: 'granted', grant: this.#grant(ticket, pool, 0) }
-    }
-    if (this.waitingCount >= this.#settings.maxWaiting)
-      return { kind: 'refused', refusal: this.tooBusy('queue-full', ticket.tokens, nowMs) }
+    const code = mayNotWait(this, this.#settings, ask, now)
+    if (code) return this.#refuse(code, ask, now)
+    const { p50Ms } = expectation(this, ask, now)
     this.#waiting.set(ticket.id, ticket)
-    this.#waitingTokens += ticket.tokens
-    return { kind: 'waiting' }
+    this.queues[ask.rank]!.join(ticket, now)
+    this.#pump(now)
+    return this.#granted(ask.id) ?? { kind: 'waiting', etaMs: p50Ms }
   }
 
-  /** Grants to the head of the line while it fits. */
-  pump(nowMs: number): Grant[] {
-    const grants: Grant[] = []
-    for (;;) {
-      const head = this.#head()
-      const pool = head && this.#fitting(head.ticket, nowMs)
-      if (!pool) return grants
-      this.leave(head.ticket.id)
-      grants.push(this.#grant(head.ticket, pool, head.requeues))
-    }
-  }
-
-  /** Milliseconds until the head may fit; undefined when nobody waits. */
-  msUntilNextGrant(nowMs: number): number | undefined {
-    const head = this.#head()
-    if (!head) return undefined
-    const waits = this.#able(head.ticket).map(pool => {
-      pool.refill(nowMs)
-      return pool.msUntilFits(head.ticket.tokens, nowMs)
-    })
-    return Math.min(...waits)
-  }
-
-  /** Out of the line: deadline passed, or the client went away. False when it was not in it. */
-  leave(ticketId: string): boolean {
-    const ticket = this.#waiting.get(ticketId) ?? this.#returned.get(ticketId)?.ticket
-    if (!ticket) return false
-    this.#waiting.delete(ticketId)
-    this.#returned.delete(ticketId)
-    this.#waitingTokens -= ticket.tokens
-    return true
-  }
-
-  /** Ends a reservation with what was really charged. Exactly once: a second call, or an unknown id, changes nothing. */
+  /**
+   * Ends a reservation with what was really charged. Exactly once: a second call, or an unknown id, changes nothing and
+   * is told so.
+   */
   settle(ticketId: string, chargedTokens: number, nowMs: number): boolean {
+    const now = this.#advance(nowMs)
     const reservation = this.#reservations.get(ticketId)
     if (!reservation) return false
     this.#reservations.delete(ticketId)
-    reservation.pool.refill(nowMs)
-    reservation.pool.giveBack(reservation.ticket.tokens - chargedTokens)
+    const { ticket } = reservation
+    this.#bank.named(reservation.pool)?.giveBack(ticket.tokens - chargedTokens)
+    this.queues[ticket.rank]!.settle(reservation, chargedTokens)
+    this.meter.reserved += ticket.tokens
+    this.meter.charged += chargedTokens
+    this.#pump(now)
     return true
   }
 
   /**
-   * The upstream throttled it: back to the head of the line. Its reservation is spent, not refunded: the upstream's bucket
-   * is emptier than ours. False when it has come back too often, or its deadline has passed.
+   * The upstream throttled it: back to the head of its user's line. Its reservation is spent, not refunded: the upstream's
+   * bucket is emptier than ours. Refused when it has come back too often, or its deadline has passed.
    */
-  requeue(ticketId: string, nowMs: number): boolean {
+  requeue(ticketId: string, nowMs: number): Entry | undefined {
+    const now = this.#advance(nowMs)
     const reservation = this.#reservations.get(ticketId)
-    if (!reservation) return false
+    if (!reservation) return undefined
     this.#reservations.delete(ticketId)
-    const { ticket, pool, requeues } = reservation
-    pool.hold(requeues + 1, nowMs)
-    if (requeues >= MAX_REQUEUES || ticket.deadlineMs <= nowMs) return false
-    this.#returned.set(ticketId, { ticket, requeues: requeues + 1 })
-    this.#waitingTokens += ticket.tokens
+    const { ticket } = reservation
+    this.#attendance.hear(ticket.gateway, now)
+    this.#bank.keepAway(ticket, reservation.pool, now)
+    if (ticket.requeues >= MAX_REQUEUES || ticket.deadlineMs <= this.#attendance.lived(now)) {
+      this.#pump(now)
+      return this.#refuse('wait-too-long', ticket, now)
+    }
+    ticket.requeues += 1
+    this.#waiting.set(ticketId, ticket)
+    this.queues[ticket.rank]!.rejoin(reservation, now)
+    this.#pump(now)
+    return this.#granted(ticketId) ?? { kind: 'waiting', etaMs: 0 }
+  }
+
+  /** Out of the line. False when it was not in it: its turn may have come, see `poolOf`. */
+  cancel(ticketId: string, nowMs: number): boolean {
+    const now = this.#advance(nowMs)
+    const ticket = this.#waiting.get(ticketId)
+    if (!ticket) return false
+    this.#drop(ticket, now)
+    this.#pump(now)
     return true
   }
 
-  /**
-   * How long until a request of `tokens` that came now would have its turn, at the configured rates: debts are paid and
-   * the line is served first. What runs is taken at its reservation, so settlements make it shorter, not longer.
-   */
-  backlog(tokens: number, nowMs: number): { waitMs: number; short: Dimension } {
-    for (const pool of this.pools) pool.refill(nowMs)
-    const requestsMs = this.#msUntilSupplied(this.waitingCount + 1, pool => pool.requests)
-    const tokensMs = this.#msUntilSupplied(this.#waitingTokens + tokens, pool => pool.tokens)
-    return { waitMs: Math.max(requestsMs, tokensMs), short: requestsMs > tokensMs ? 'requests' : 'tokens' }
+  isWaiting(ticketId: string): boolean {
+    return this.#waiting.has(ticketId)
   }
 
-  /** Not now, in Bedrock's own words for the quota that is short, with an honest time to come back. */
-  tooBusy(code: 'queue-full' | 'wait-timeout', tokens: number, nowMs: number): Refusal {
-    const { waitMs, short } = this.backlog(tokens, nowMs)
-    return {
-      code,
-      message: `Too many ${short}, please wait before trying again.`,
-      retryAfterMs: Math.min(Math.max(waitMs, SHORTEST_RETRY_MS), LONGEST_RETRY_MS),
+  /** The pool that holds the reservation; undefined when there is none. */
+  poolOf(ticketId: string): string | undefined {
+    return this.#reservations.get(ticketId)?.pool
+  }
+
+  /** Hands out what is due, and clears up after those who are gone. */
+  tick(gateway: string, nowMs: number): void {
+    const now = this.#advance(nowMs)
+    this.#attendance.hear(gateway, now)
+    if (this.#attendance.isSweepDue(now)) this.#sweep(now)
+    this.#pump(now)
+  }
+
+  /** New settings; levels, waiters and reservations stay. */
+  configure(settings: RoomSettings, nowMs: number): void {
+    const now = this.#advance(nowMs)
+    this.#settings = settings
+    this.#bank.resize(settings, now)
+    const waiting = [...this.#waiting.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
+    for (const [rank, queue] of this.queues.entries())
+      queue.resupply(
+        this.supply,
+        waiting.filter(ticket => ticket.rank === rank),
+      )
+    this.#pump(now)
+  }
+
+  /** Who may pass a pool: see Pool.gate. */
+  setGate(poolName: string, gate: number, nowMs: number): void {
+    const now = this.#advance(nowMs)
+    if (this.#bank.setGate(poolName, gate)) this.#pump(now)
+  }
+
+  /** What a pool's quota is believed to be: its buckets refill at that. Costs and bounds stay those of the configured one. */
+  setPace(poolName: string, believed: PoolQuota, nowMs: number): void {
+    const now = this.#advance(nowMs)
+    this.#bank.named(poolName)?.pace(believed, now)
+    this.#pump(now)
+  }
+
+  /** Nothing is known of what was spent meanwhile: no pool has anything to give but what flows in from now on. */
+  drain(nowMs: number): void {
+    this.#advance(nowMs)
+    this.#bank.empty()
+  }
+
+  /** What one who asked now would be told. */
+  expect(ask: TicketAsk, nowMs: number): Expectation {
+    return expectation(this, ask, this.#advance(nowMs))
+  }
+
+  busy(ask: TicketAsk, nowMs: number): Busy {
+    return busy(this, ask, this.#advance(nowMs))
+  }
+
+  /** The room as it stands, with at most `most` flows, and as many clients a class. */
+  snapshot(most: number, nowMs: number): RoomSnapshot {
+    const now = this.#advance(nowMs)
+    const gateways = this.#attendance.count(now)
+    const rest = { asOfMs: now, reserved: this.reservedCount, gateways, meter: this.meter, napMs: this.napMs }
+    return roomSnapshot(this, rest, most)
+  }
+
+  #sweep(nowMs: number): void {
+    const silent = this.#attendance.silent(nowMs)
+    const lived = this.#attendance.lived(nowMs)
+    for (const ticket of goneTickets(this.#waiting.values(), silent, lived)) this.#drop(ticket, nowMs)
+    const awaited = new Set(silent.length > 0 ? [...this.#waiting.values()].map(ticket => ticket.gateway) : [])
+    for (const name of silent) if (!awaited.has(name)) this.#attendance.forget(name)
+    for (const id of lapsedReservations(this.#reservations, nowMs)) this.#reservations.delete(id)
+  }
+
+  #standing(ask: TicketAsk, nowMs: number): Entry | undefined {
+    const granted = this.#granted(ask.id)
+    if (granted || !this.#waiting.has(ask.id)) return granted
+    this.#pump(nowMs)
+    return this.#granted(ask.id) ?? { kind: 'waiting', etaMs: expectation(this, ask, nowMs).p50Ms }
+  }
+
+  #granted(ticketId: string): Entry | undefined {
+    const reservation = this.#reservations.get(ticketId)
+    return reservation && { kind: 'granted', pool: reservation.pool }
+  }
+
+  #refuse(code: AdmissionCode, ask: TicketAsk, nowMs: number): Entry {
+    return { kind: 'refused', code, busy: busy(this, ask, nowMs) }
+  }
+
+  /** Brings everything up to now; the time that holds from here on. */
+  #advance(nowMs: number): number {
+    const elapsedMs = nowMs - this.#asOfMs
+    const now = elapsedMs < 0 && elapsedMs >= -CLOCK_STEP_MS ? this.#asOfMs : nowMs
+    this.#asOfMs = now
+    if (this.#waiting.size > 0) this.#attendance.pass(elapsedMs)
+    this.#bank.refill(now)
+    for (const queue of this.queues) queue.pass(Math.max(0, elapsedMs) / 1000)
+    roll(this.meter, now)
+    return now
+  }
+
+  #pump(nowMs: number): void {
+    for (let count = 0; count < MOST_GRANTS; count += 1) {
+      const turn = nextTurn(this, nowMs)
+      if (turn.kind === 'wait') {
+        this.#wakeAtMs = this.#waiting.size === 0 ? undefined : nowMs + Math.min(turn.forMs, LONGEST_NAP_MS)
+        return
+      }
+      const { ticket, pool } = turn
+      if (turn.fromPurse) pool.takeFromPurse(ticket.tokens, nowMs)
+      else pool.take(ticket.tokens)
+      this.#waiting.delete(ticket.id)
+      this.#reserve(ticket, pool, this.queues[ticket.rank]!.serve(ticket, nowMs), nowMs)
+      this.#grants.push({ ticketId: ticket.id, gateway: ticket.gateway, pool: pool.name })
     }
+    this.#wakeAtMs = nowMs
   }
 
-  #msUntilSupplied(wanted: number, bucketOf: (pool: Pool) => Pool['tokens']): number {
-    let level = 0
-    let rate = 0
-    for (const pool of this.pools) {
-      const bucket = bucketOf(pool)
-      if (!bucket) return 0
-      level += bucket.state.level
-      rate += bucket.shape.slowRate
-    }
-    return Math.max(0, wanted - level) / rate
+  #reserve(ticket: Ticket, pool: Pool, cost: number, nowMs: number): void {
+    this.#reservations.set(ticket.id, { ticket, pool: pool.name, costS: cost, grantedMs: nowMs })
+    this.meter.current[ticket.rank]! += cost
+    earnFloors(this.credit, ticket.rank, cost)
   }
 
-  #head(): { ticket: Ticket; requeues: number } | undefined {
-    for (const returned of this.#returned.values()) return returned
-    for (const ticket of this.#waiting.values()) return { ticket, requeues: 0 }
-    return undefined
-  }
-
-  #able(ticket: Ticket): Pool[] {
-    return this.pools.filter(pool => pool.canEverHold(ticket.tokens))
-  }
-
-  /** Of the pools the ticket fits now, the one that keeps the most water. */
-  #fitting(ticket: Ticket, nowMs: number): Pool | undefined {
-    let best: Pool | undefined
-    for (const pool of this.pools) {
-      if (!pool.canEverHold(ticket.tokens)) continue
-      pool.refill(nowMs)
-      if (pool.msUntilFits(ticket.tokens, nowMs) > 0) continue
-      if (!best || pool.waterSeconds(ticket.tokens) > best.waterSeconds(ticket.tokens)) best = pool
-    }
-    return best
-  }
-
-  #grant(ticket: Ticket, pool: Pool, requeues: number): Grant {
-    pool.take(ticket.tokens)
-    this.#reservations.set(ticket.id, { ticket, pool, requeues })
-    return { ticketId: ticket.id, pool: pool.name }
-  }
-}
-
-function cannotFit(tokens: number, pools: Pool[]): Refusal {
-  const largest = Math.max(...pools.map(pool => pool.tokens?.shape.quotaPerMinute ?? 0))
-  return {
-    code: 'cannot-fit',
-    message:
-      `The request needs ${tokens} tokens (estimated input + maximum output), more than the largest ` +
-      `tokens-per-minute quota of the model, ${largest}. Lower its output cap or shorten its input.`,
+  #drop(ticket: Ticket, nowMs: number): void {
+    this.#waiting.delete(ticket.id)
+    this.queues[ticket.rank]!.leave(ticket, nowMs)
   }
 }

@@ -15,6 +15,7 @@ export interface GatewayParts {
   clock: Clock
   /** By model name. */
   estimates: Map<string, InputEstimate>
+  weightOf: (client: string) => number
   /** Where calls go that name no model. */
   unmeteredPool: (invocation: Invocation) => PoolSettings
 }
@@ -60,6 +61,7 @@ export class Gateway {
       ticketId: invocation.id,
       model: model.name,
       flow: invocation.flow,
+      weight: this.#parts.weightOf(invocation.flow.client),
       tokens: reservedTokens(
         estimate.tokens(demand.textBytes, demand.mediaTokens),
         demand.outputCap ?? model.maxOutputTokens * demand.answers,

@@ -1,7 +1,10 @@
-// What the gateway needs from the world, in its own words. The adapters live in memory/ (later redis/), bedrock/, http/ and telemetry/.
+// What the gateway needs from the world, in its own words. The adapters live in memory/, redis/, bedrock/, http/ and telemetry/.
 import type { Usage } from '../domain/charge.ts'
 import type { Flow, ModelSettings, PoolSettings } from '../domain/model.ts'
+import type { PoolQuota } from '../domain/pool.ts'
 import type { Refusal } from '../domain/refusal.ts'
+import type { RoomSettings } from '../domain/room.ts'
+import type { RoomStatus } from '../domain/roomStatus.ts'
 import type { Demand } from '../wire/demand.ts'
 import type { Operation } from '../wire/operations.ts'
 import type { Presence } from './presence.ts'
@@ -33,10 +36,19 @@ export interface UpstreamRequest {
 
 // ---- ledger ----
 
+export interface AdmissionSettings {
+  /** The part of a minute's quota that may pass at once. */
+  burst: number
+  maxWaiting: number
+  maxWaitingPerClient: number
+}
+
 export interface Ask {
   ticketId: string
   model: string
   flow: Flow
+  /** Of the flow's client. */
+  weight: number
   /** Estimated input + max output. */
   tokens: number
   deadlineMs: number
@@ -59,29 +71,47 @@ export interface Ledger {
   requeue(ask: Ask, presence: Presence): Promise<Decision>
   /** `chargedTokens`: what Bedrock really charged. */
   settle(ask: Ask, chargedTokens: number): void
-  status(): ModelStatus[]
+  /** New quotas, pools, bounds and models; levels, waiters and reservations stay, those of models now gone too. */
+  configure(models: ModelSettings[], admission: AdmissionSettings): void
+  status(): Promise<ModelStatus[]>
+  /** How the ledger itself is: what it is made of, and why it is degraded if it is. */
+  health(): LedgerHealth
 }
 
-export interface ModelStatus {
+/** One model's part of a ledger. */
+export interface RoomLedger {
+  acquire(ask: Ask, presence: Presence): Promise<Outcome>
+  requeue(ask: Ask, presence: Presence): Promise<Outcome>
+  /** False when it holds no such reservation. */
+  settle(ticketId: string, chargedTokens: number): boolean
+  configure(settings: RoomSettings): void
+  status(): Promise<RoomStatus>
+}
+
+/** What ends a wait; `moved`: this line is kept no longer, ask elsewhere. */
+export type Outcome = Decision | { kind: 'moved' }
+
+/** A room of this process, which can stand in for a shared one. */
+export interface StandIn extends RoomLedger {
+  /** What the pool's quota is believed to be. */
+  setPace(pool: string, believed: PoolQuota): void
+  /** Nothing is left of what was saved up. */
+  drain(): void
+  readonly waiting: number
+  /** Everybody who waits is decided as moved. */
+  moveAll(): void
+}
+
+export interface LedgerHealth {
+  kind: 'memory' | 'redis'
+  /** Absent: all is well. */
+  degraded?: string
+}
+
+export interface ModelStatus extends RoomStatus {
   model: string
-  waiting: number
-  waitingTokens: number
-  inFlight: number
-  /** When a request that arrived now would be likely to have its turn, ms. */
-  backlogMs: number
-  pools: PoolStatus[]
-}
-
-export interface PoolStatus {
-  pool: string
-  requests?: LevelStatus
-  tokens?: LevelStatus
-}
-
-export interface LevelStatus {
-  quotaPerMinute: number
-  burst: number
-  level: number
+  /** Why this process is on its own with the model; absent when it is not. */
+  degraded?: string
 }
 
 // ---- far side ----

@@ -15,7 +15,7 @@ export interface AppParts {
   port: OnePortOptions
   dataPlane: DataPlaneParts
   readiness: () => Readiness
-  status: () => object
+  status: () => Promise<object>
   metrics: () => Promise<{ contentType: string; text: string }>
   /** A fault of ours, not of the client's. */
   fault: (error: unknown) => void

@@ -1,7 +1,7 @@
 // From a request to an Invocation: route by the raw path, find the model, read the body, price what it asks for.
 // HTTP ends here.
 import type { Clock } from '../domain/clock.ts'
-import type { ModelSettings, Priority } from '../domain/model.ts'
+import type { ClientFinder, ModelSettings, Priority } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Invocation } from '../gateway/ports.ts'
@@ -17,7 +17,8 @@ import { discardBody, readBody } from './requestBody.ts'
 export interface DataPlaneParts {
   gateway: Gateway
   findModel: (modelId: string) => ModelSettings | undefined
-  maxWaitMs: Record<Priority, number>
+  clientOf: ClientFinder
+  maxWaitMs: (priority: Priority) => number
   maxBodyBytes: number
   newId: () => string
   /** A client that takes no byte of its answer for so long is cut off. */
@@ -41,7 +42,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       refuseEarly(parts, request, response, id, unrouted(match, request))
       return
     }
-    const identity = identify(request.headers, request.socket?.remoteAddress)
+    const identity = identify(request.headers, request.socket?.remoteAddress, parts.clientOf)
     if (identity.kind === 'malformed') {
       refuseEarly(parts, request, response, id, malformed(identity.message), match.route.operation)
       return
@@ -69,7 +70,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       ...(parsed.model && { model: parsed.model }),
       ...(parsed.demand && { demand: parsed.demand }),
       flow: identity.flow,
-      maxWaitMs: Math.min(identity.maxWaitMs ?? Infinity, parts.maxWaitMs[identity.flow.priority]),
+      maxWaitMs: Math.min(identity.maxWaitMs ?? Infinity, parts.maxWaitMs(identity.flow.priority)),
       request: {
         operation,
         ...(parsed.modelId !== undefined && { modelId: parsed.modelId }),

@@ -2,7 +2,7 @@
 // are fair before anyone has configured a key. Nothing secret is kept: a bearer becomes a short hash.
 import { hash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Flow, PRIORITIES, type Priority } from '../domain/model.ts'
+import { type ClientFinder, type Flow, PRIORITIES, type Priority } from '../domain/model.ts'
 
 export const OPEN_CLIENT = 'open'
 /** Bounds what one request can make logs and /status carry. */
@@ -13,8 +13,9 @@ export type Identity =
   | { kind: 'ok'; flow: Flow; maxWaitMs: number | undefined }
   | { kind: 'malformed'; message: string }
 
-export function identify(headers: IncomingHttpHeaders, address: string | undefined): Identity {
-  const priority = single(headers['x-sluice-priority'])?.toLowerCase() ?? 'normal'
+export function identify(headers: IncomingHttpHeaders, address: string | undefined, clientOf: ClientFinder): Identity {
+  const client = clientOf(OPEN_CLIENT)
+  const priority = single(headers['x-sluice-priority'])?.toLowerCase() ?? client.priority
   if (!isPriority(priority)) {
     return malformed('x-sluice-priority', `one of ${PRIORITIES.join(', ')}`, priority)
   }
@@ -24,7 +25,17 @@ export function identify(headers: IncomingHttpHeaders, address: string | undefin
     return malformed('x-sluice-max-wait-ms', 'a whole number of milliseconds', maxWait!)
   }
   const user = single(headers['x-sluice-user']) || credentialId(headers) || address || 'unknown'
-  return { kind: 'ok', flow: { priority, client: OPEN_CLIENT, user: user.slice(0, MAX_USER_CHARS) }, maxWaitMs }
+  const flow = {
+    priority: atMost(client.maxPriority, priority),
+    client: client.name,
+    user: user.slice(0, MAX_USER_CHARS),
+  }
+  return { kind: 'ok', flow, maxWaitMs }
+}
+
+/** Who asks for more than is theirs gets what is theirs. */
+function atMost(highest: Priority, wanted: Priority): Priority {
+  return PRIORITIES.indexOf(wanted) < PRIORITIES.indexOf(highest) ? highest : wanted
 }
 
 function isPriority(value: string): value is Priority {

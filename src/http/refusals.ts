@@ -17,6 +17,8 @@ export const REFUSAL_SHAPES: Record<RefusalCode, Shape> = {
   'malformed-request': { status: 400, exception: 'ValidationException' },
   'cannot-fit': { status: 400, exception: 'ServiceQuotaExceededException' },
   'queue-full': { status: 429, exception: 'ThrottlingException' },
+  'client-queue-full': { status: 429, exception: 'ThrottlingException' },
+  'wait-too-long': { status: 429, exception: 'ThrottlingException' },
   'wait-timeout': { status: 429, exception: 'ThrottlingException' },
   'upstream-unreachable': { status: 502, exception: 'ServiceUnavailableException' },
   'upstream-cut': { status: 502, exception: 'ServiceUnavailableException' },

@@ -59,20 +59,21 @@ export class Metrics {
   ])
 
   /** `ledger` is asked at each scrape. */
-  constructor(ledger: () => ModelStatus[], inFlight: () => number, uptimeMetrics = true) {
+  constructor(ledger: () => Promise<ModelStatus[]>, inFlight: () => number, uptimeMetrics = true) {
     if (uptimeMetrics) collectDefaultMetrics({ register: this.#registry })
     this.#gauge('sluice_in_flight', 'Invocations accepted and not yet ended.', [], set => set({}, inFlight()))
-    this.#gauge('sluice_waiting', 'Invocations that wait for their turn.', ['model'], set => {
-      for (const { model, waiting } of ledger()) set({ model }, waiting)
+    this.#gauge('sluice_waiting', 'Invocations that wait for their turn.', ['model', 'priority'], async set => {
+      for (const { model, classes } of await ledger())
+        for (const { priority, waiting } of classes) set({ model, priority }, waiting)
     })
-    this.#gauge('sluice_quota_per_minute', 'Configured quota.', ['model', 'pool', 'dimension'], set =>
-      eachLevel(ledger(), (labels, level) => set(labels, level.quotaPerMinute)),
+    this.#gauge('sluice_quota_per_minute', 'Quota, as believed.', ['model', 'pool', 'dimension'], async set =>
+      eachLevel(await ledger(), (labels, level) => set(labels, level.quotaPerMinute)),
     )
     this.#gauge(
       'sluice_bucket_level',
       'What may pass at once; below zero: a debt.',
       ['model', 'pool', 'dimension'],
-      set => eachLevel(ledger(), (labels, level) => set(labels, level.level)),
+      async set => eachLevel(await ledger(), (labels, level) => set(labels, level.level)),
     )
   }
 
@@ -150,14 +151,19 @@ export class Metrics {
     return new Histogram({ name, help, labelNames, buckets: SECONDS_BUCKETS, registers: [this.#registry] })
   }
 
-  #gauge<L extends string>(name: string, help: string, labelNames: L[], read: (set: SetGauge<L>) => void): void {
+  #gauge<L extends string>(
+    name: string,
+    help: string,
+    labelNames: L[],
+    read: (set: SetGauge<L>) => void | Promise<void>,
+  ): void {
     new Gauge({
       name,
       help,
       labelNames,
       registers: [this.#registry],
-      collect() {
-        read((labels, value) => this.set(labels, value))
+      async collect() {
+        await read((labels, value) => this.set(labels, value))
       },
     })
   }

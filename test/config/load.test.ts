@@ -22,7 +22,7 @@ function config(text: string, environment = {}) {
   return result.config
 }
 
-for (const file of ['local.yaml', 'aws.yaml']) {
+for (const file of ['local.yaml', 'aws.yaml', 'redis.yaml']) {
   test(`config/${file} has no faults`, () => {
     assert.deepEqual(faults(readFileSync(pathOf(file), 'utf8')), [])
   })
@@ -43,14 +43,17 @@ models:
     modelIds: ["*"]
     pools: [{ name: q, region: us-east-1 }, { name: q, region: us-east-1 }]
 admission: { burst: 2 }
-redis: { url: x }
+redis: { url: x, commandTimeoutMs: 5 }
+redus: { url: x }
 `
   assert.deepEqual(faults(text).sort(), [
     'f.yaml:10:28 models[0].pools[0].region: expected an AWS Region such as us-east-1, found "nowhere"',
     'f.yaml:10:47 models[0].pools[0].endpoint: expected an http(s) URL or `simulator`, found "ftp://x"',
     'f.yaml:10:75 models[0].pools[0].tokensPerMinute: expected a value above 0, found -5',
     'f.yaml:14:21 admission.burst: expected a value of at most 0.5, found 2',
-    'f.yaml:15:1 redis: expected a setting that exists, found an unknown one',
+    'f.yaml:15:15 redis.url: expected a Redis URL: redis[s]://host:6379, redis[s]+cluster://host:6379,host:6379 or unix:///path, found a value that is not shown',
+    'f.yaml:15:36 redis.commandTimeoutMs: expected a value of at least 10, found 5',
+    'f.yaml:16:1 redus: expected a setting that exists, found an unknown one',
     'f.yaml:2:9 server.port: expected a number, found "eighty"',
     'f.yaml:3:3 server.hots: expected a setting that exists, found an unknown one',
     'f.yaml:4:31 upstream.connectTimeoutMs: expected a value of at least 1, found 0',
@@ -120,6 +123,75 @@ test('a PORT override is checked even where the file has no section at all', () 
   assert.ok(faults('7', { PORT: '8080' }).length > 0)
 })
 
+test('REDIS_URL wins over the file, and over a file that says nothing of Redis', () => {
+  const text = `${MODEL}redis: { url: "redis://file:1", commandTimeoutMs: 100 }`
+  const REDIS_URL = 'rediss+cluster://u:p@a:1,b:2'
+  assert.deepEqual(config(text, { REDIS_URL }).redis, {
+    url: REDIS_URL,
+    commandTimeoutMs: 100,
+    connectTimeoutMs: 2_000,
+  })
+  assert.equal(config(MODEL, { REDIS_URL, PORT: '1' }).redis?.url, REDIS_URL)
+  assert.equal(config(MODEL, { REDIS_URL }).redis?.commandTimeoutMs, 250)
+  assert.equal(config(text, { REDIS_URL: '' }).redis?.url, 'redis://file:1')
+  assert.equal(config(MODEL).redis, undefined, 'the ledger is in memory')
+})
+
+test('a REDIS_URL that is none is a fault of the environment', () => {
+  const [fault, ...more] = faults(MODEL, { REDIS_URL: 'redis://a,b' })
+  assert.match(fault!, /^environment REDIS_URL: expected one host, or redis\+cluster/)
+  assert.deepEqual(more, [])
+})
+
+for (const text of [
+  'redis: { url: "redis://u:SECRET@h:x" }',
+  'redis: { url: "redis:/u:SECRET@h" }',
+  'redis: { url: ["redis://u:SECRET@h"] }',
+  'redis: "redis://u:SECRET@h"',
+  'redis: ["u:SECRET@h"]',
+  'redis: { uri: "redis://u:SECRET@h" }',
+  'server: { host: ["redis://u:a SECRET@h"] }',
+  'redis: { url: "redis://u:SECRET@h" } "redis://u:SECRET@h"',
+]) {
+  test(`a password is in no fault: ${text}`, () => {
+    const found = faults(`${MODEL}${text}`)
+    assert.ok(found.length > 0)
+    assert.ok(!found.join().includes('SECRET'), found.join('\n'))
+    assert.ok(!faults(MODEL, { REDIS_URL: 'redis://u:SECRET@h:x' }).join().includes('SECRET'))
+  })
+}
+
+test('clients have a weight and a range of classes, by default those of everybody', () => {
+  assert.deepEqual(config(MODEL).clients, [])
+  const { clients } = config(
+    `${MODEL}clients: [{ name: open, weight: 0.5 }, { name: batch, maxPriority: low, priority: low }]`,
+  )
+  assert.deepEqual(clients, [
+    { name: 'open', weight: 0.5, priority: 'normal', maxPriority: 'high' },
+    { name: 'batch', weight: 1, priority: 'low', maxPriority: 'low' },
+  ])
+})
+
+test('clients named twice, weightless, or of a class above their highest are faults', () => {
+  const text = `${MODEL}clients:
+  - { name: a, weight: 0 }
+  - { name: a, weight: 1001 }
+  - { name: b, priority: urgent }
+  - { name: c, maxPriority: low }
+  - { name: d, keySha256: x }
+`
+  assert.deepEqual(faults(text), [
+    'f.yaml:3:24 clients[0].weight: expected a value of at least 0.001, found 0',
+    'f.yaml:4:24 clients[1].weight: expected a value of at most 1000, found 1001',
+    'f.yaml:5:26 clients[2].priority: expected one of high, normal, low, found "urgent"',
+    'f.yaml:6:29 clients[3].maxPriority: expected at least its priority, normal, found "low"',
+    'f.yaml:7:16 clients[4].keySha256: expected a setting that exists, found an unknown one',
+  ])
+  assert.deepEqual(faults(`${MODEL}clients: [{ name: a }, { name: a }]`), [
+    'f.yaml:2:32 clients[1].name: expected a name not used before, found "a"',
+  ])
+})
+
 test('timeouts that the server cannot hold together are a fault of the config, not a crash at the start', () => {
   assert.ok(faults(`${MODEL}server: { headersTimeoutMs: 20000, requestTimeoutMs: 1000 }`).length > 0)
 })
@@ -129,6 +201,7 @@ test('defaults are those of a proxy in front of models that think for minutes', 
   assert.deepEqual([server.host, server.port, server.maxBodyBytes], ['127.0.0.1', 8080, 25 * 1024 * 1024])
   assert.equal(upstream.headersTimeoutMs, 900_000)
   assert.deepEqual(admission.maxWaitMs, { high: 30_000, normal: 30_000, low: 300_000 })
+  assert.deepEqual([admission.maxWaiting, admission.maxWaitingPerClient], [10_000, 1_000])
 })
 
 let folder: string

@@ -6,7 +6,16 @@ import { settledTokens, type Usage } from '../../src/domain/charge.ts'
 import { InputEstimate } from '../../src/domain/estimate.ts'
 import type { ModelSettings, PoolSettings } from '../../src/domain/model.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import type { Answer, Finished, Invocation, Ledger, Notes, Receiver, Upstream } from '../../src/gateway/ports.ts'
+import type {
+  Answer,
+  Finished,
+  Invocation,
+  Ledger,
+  ModelStatus,
+  Notes,
+  Receiver,
+  Upstream,
+} from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
@@ -34,6 +43,7 @@ const MODEL: ModelSettings = {
   bytesPerToken: 3.5,
   pools: [POOL],
 }
+const ADMISSION = { burst: 0.05, maxWaiting: 1_000, maxWaitingPerClient: 1_000 }
 const USAGE: Usage = { inputTokens: 10, outputTokens: 20, cacheReadTokens: 0, cacheWriteTokens: 0 }
 
 class World {
@@ -45,7 +55,7 @@ class World {
   abandoned = 0
 
   constructor(script: (send: number) => Behaviour) {
-    const inner = createMemoryLedger([MODEL], { burst: 0.05, maxWaiting: 1_000 }, this.clock)
+    const inner = createMemoryLedger([MODEL], ADMISSION, this.clock)
     this.ledger = {
       acquire: (ask, presence) => inner.acquire(ask, presence),
       requeue: (ask, presence) => inner.requeue(ask, presence),
@@ -53,7 +63,9 @@ class World {
         this.settlements.set(ask.ticketId, [...(this.settlements.get(ask.ticketId) ?? []), charged])
         inner.settle(ask, charged)
       },
+      configure: (models, admission) => inner.configure(models, admission),
       status: () => inner.status(),
+      health: () => inner.health(),
     }
     this.gateway = new Gateway({
       ledger: this.ledger,
@@ -61,6 +73,7 @@ class World {
       observer: { finished: run => this.finished.push(structuredClone(run)) },
       clock: this.clock,
       estimates: new Map([['m', new InputEstimate(3.5)]]),
+      weightOf: () => 1,
       unmeteredPool: () => POOL,
     })
   }
@@ -271,8 +284,8 @@ test('whatever the upstream and the client do, each call ends once, is settled o
       await world.clock.advance(600_000)
       assert.equal(world.gateway.inFlight, 0)
       assert.equal(world.finished.length, calls.length)
-      const { waiting, waitingTokens, inFlight } = world.ledger.status()[0]!
-      assert.deepEqual([waiting, waitingTokens, inFlight], [0, 0, 0])
+      const [{ waiting, inFlight, classes }] = (await world.ledger.status()) as [ModelStatus]
+      assert.deepEqual([waiting, inFlight, classes.flatMap(one => one.flows)], [0, 0, []])
       for (const [id, settled] of world.settlements) assert.equal(settled.length, 1, `${id} was settled ${settled}`)
       for (const run of world.finished) {
         const said = answers[Number(run.id)]!.said.join(' ')

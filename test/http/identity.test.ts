@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { type ClientSettings, clientFinder } from '../../src/domain/model.ts'
 import { identify, OPEN_CLIENT } from '../../src/http/identity.ts'
 
 const SIGV4 =
   'AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261122/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=abc'
 
+const NOBODY_LISTED = clientFinder([])
+
 function user(headers: Record<string, string>, address?: string): string {
-  const identity = identify(headers, address)
+  const identity = identify(headers, address, NOBODY_LISTED)
   assert.equal(identity.kind, 'ok')
   return identity.kind === 'ok' ? identity.flow.user : ''
 }
@@ -42,7 +45,7 @@ test('without name and credential the address is the user, and without that ther
 })
 
 test('everybody belongs to the open client, at normal priority and with no wait of their own', () => {
-  const identity = identify({}, '10.0.0.1')
+  const identity = identify({}, '10.0.0.1', NOBODY_LISTED)
   assert.deepEqual(identity, {
     kind: 'ok',
     flow: { priority: 'normal', client: OPEN_CLIENT, user: '10.0.0.1' },
@@ -52,28 +55,55 @@ test('everybody belongs to the open client, at normal priority and with no wait 
 
 for (const priority of ['high', 'normal', 'low', 'HIGH', 'Low']) {
   test(`x-sluice-priority: ${priority} is understood`, () => {
-    const identity = identify({ 'x-sluice-priority': priority }, 'a')
+    const identity = identify({ 'x-sluice-priority': priority }, 'a', NOBODY_LISTED)
     assert.equal(identity.kind === 'ok' && identity.flow.priority, priority.toLowerCase())
   })
 }
 
+const SETTINGS: ClientSettings = { name: OPEN_CLIENT, weight: 2, priority: 'normal', maxPriority: 'normal' }
+
+function priority(asked: string | undefined, settings: Partial<ClientSettings>): string {
+  const headers = asked === undefined ? {} : { 'x-sluice-priority': asked }
+  const identity = identify(headers, 'a', clientFinder([{ ...SETTINGS, ...settings }]))
+  assert.equal(identity.kind, 'ok')
+  return identity.kind === 'ok' ? identity.flow.priority : ''
+}
+
+test("without a header the class is the client's own", () => {
+  assert.equal(priority(undefined, { priority: 'low' }), 'low')
+  assert.equal(priority(undefined, { priority: 'high', maxPriority: 'high' }), 'high')
+})
+
+test("who asks for a class above the client's highest gets the highest, who asks for a lower one gets that", () => {
+  assert.equal(priority('high', {}), 'normal')
+  assert.equal(priority('HIGH', { priority: 'low', maxPriority: 'low' }), 'low')
+  assert.equal(priority('low', {}), 'low')
+  assert.equal(priority('high', { maxPriority: 'high' }), 'high')
+})
+
+test('a class that does not exist is refused even where the client may ask for none', () => {
+  const headers = { 'x-sluice-priority': 'urgent' }
+  const identity = identify(headers, 'a', clientFinder([{ ...SETTINGS, maxPriority: 'low', priority: 'low' }]))
+  assert.match(identity.kind === 'malformed' ? identity.message : '', /^x-sluice-priority: expected .*, found "urgent"/)
+})
+
 for (const wait of ['0', '1', '30000', '999999999', ' 5 ']) {
   test(`x-sluice-max-wait-ms: "${wait}" is understood`, () => {
-    const identity = identify({ 'x-sluice-max-wait-ms': wait }, 'a')
+    const identity = identify({ 'x-sluice-max-wait-ms': wait }, 'a', NOBODY_LISTED)
     assert.equal(identity.kind === 'ok' && identity.maxWaitMs, Number(wait))
   })
 }
 
 for (const wait of ['', '-1', '1.5', '1e3', '0x10', '5s', 'Infinity', 'NaN', '9999999999', '1, 2']) {
   test(`x-sluice-max-wait-ms: "${wait}" is refused, naming the header and what was found`, () => {
-    const identity = identify({ 'x-sluice-max-wait-ms': wait }, 'a')
+    const identity = identify({ 'x-sluice-max-wait-ms': wait }, 'a', NOBODY_LISTED)
     assert.equal(identity.kind, 'malformed')
     assert.match(identity.kind === 'malformed' ? identity.message : '', /^x-sluice-max-wait-ms: expected .*, found "/)
   })
 }
 
 test('an absurd header is not repeated whole', () => {
-  const identity = identify({ 'x-sluice-priority': 'x'.repeat(10_000) }, 'a')
+  const identity = identify({ 'x-sluice-priority': 'x'.repeat(10_000) }, 'a', NOBODY_LISTED)
   assert.ok(identity.kind === 'malformed' && identity.message.length < 200)
 })
 

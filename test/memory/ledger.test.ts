@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { ModelSettings } from '../../src/domain/model.ts'
-import type { Ask, Decision, Ledger } from '../../src/gateway/ports.ts'
+import { type ModelSettings, PRIORITIES } from '../../src/domain/model.ts'
+import type { Ask, Decision, Ledger, ModelStatus } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
+import { seeded } from '../support/seeds.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
 const FLOW = { priority: 'normal', client: 'open', user: 'ann' } as const
@@ -22,11 +23,12 @@ class Bench {
   readonly #aborts = new Map<string, Presence>()
 
   constructor(quota: { requestsPerMinute?: number; tokensPerMinute?: number }, maxWaiting = 1_000) {
-    this.ledger = createMemoryLedger([model(quota)], { burst: 0.05, maxWaiting }, this.clock)
+    const admission = { burst: 0.05, maxWaiting, maxWaitingPerClient: 1_000 }
+    this.ledger = createMemoryLedger([model(quota)], admission, this.clock)
   }
 
-  ask(ticketId: string, tokens = 1, waitMs = 1e9): Ask {
-    return { ticketId, model: 'm', flow: FLOW, tokens, deadlineMs: this.clock.nowMs() + waitMs }
+  ask(ticketId: string, tokens = 1, waitMs = 1e9, user = 'ann'): Ask {
+    return { ticketId, model: 'm', flow: { ...FLOW, user }, weight: 1, tokens, deadlineMs: this.clock.nowMs() + waitMs }
   }
 
   acquire(ask: Ask): void {
@@ -43,8 +45,14 @@ class Bench {
     this.#aborts.get(ticketId)!.leave()
   }
 
-  get status() {
-    return this.ledger.status()[0]!
+  async status(): Promise<ModelStatus> {
+    return (await this.ledger.status())[0]!
+  }
+
+  /** Nobody waits and nothing is held, by any count. */
+  async assertEmpty(): Promise<void> {
+    const { waiting, inFlight, classes } = await this.status()
+    assert.deepEqual([waiting, inFlight, classes.flatMap(one => one.flows)], [0, 0, []])
   }
 
   #note(ask: Ask, decision: Promise<Decision>): void {
@@ -55,7 +63,7 @@ class Bench {
   }
 }
 
-test('who waits is woken when the turn comes, in order of arrival, without anybody else doing anything', async () => {
+test("who waits is woken when the turn comes, a user's requests in order of arrival, without anybody else doing anything", async () => {
   const bench = new Bench({ requestsPerMinute: 60 })
   for (const id of ['a', 'b', 'c']) bench.acquire(bench.ask(id))
   await bench.clock.advance(900)
@@ -64,7 +72,31 @@ test('who waits is woken when the turn comes, in order of arrival, without anybo
   assert.deepEqual(bench.decided, ['a granted', 'b granted', 'c granted'])
 })
 
-test('a large request at the head is waited for: smaller ones behind it do not overtake', async () => {
+test('a user with fewer turns goes before one with more, though it came later', async () => {
+  const bench = new Bench({ requestsPerMinute: 60 })
+  for (const id of ['a', 'b', 'c']) bench.acquire(bench.ask(id))
+  await bench.clock.advance(1_500)
+  assert.deepEqual(bench.decided, ['a granted'])
+  bench.acquire(bench.ask('late', 1, 1e9, 'bob'))
+  await bench.clock.advance(10_000)
+  assert.deepEqual(bench.decided, ['a granted', 'late granted', 'b granted', 'c granted'])
+})
+
+test("another user's small request does not wait behind a large one, which is saved up for meanwhile", async () => {
+  const bench = new Bench({ tokensPerMinute: 60_000 })
+  bench.acquire(bench.ask('large', 6_000))
+  for (let i = 0; i < 200; i++) bench.acquire(bench.ask(`small ${i}`, 100, 1e9, 'bob'))
+  await bench.clock.advance(1_000)
+  assert.ok(bench.decided.length >= 4 && !bench.decided.includes('large granted'), bench.decided.join())
+  // Half of 950 a second: saved up after some 13 s, while the small ones go on with the other half.
+  await bench.clock.advance(10_000)
+  assert.ok(!bench.decided.includes('large granted'))
+  await bench.clock.advance(4_000)
+  assert.ok(bench.decided.includes('large granted'))
+  assert.ok(bench.decided.length >= 70 && bench.decided.length < 200, String(bench.decided.length))
+})
+
+test("a user's large request is waited for: smaller ones of the same user behind it do not overtake", async () => {
   const bench = new Bench({ tokensPerMinute: 60_000 })
   bench.acquire(bench.ask('large', 2_900))
   bench.acquire(bench.ask('small', 1))
@@ -84,7 +116,7 @@ test('at its deadline a waiter is refused, with when to come back, and its place
   const decision = bench.decisions.get('a')!
   assert.ok(decision.kind === 'refused' && decision.refusal.code === 'wait-timeout')
   assert.ok(decision.kind === 'refused' && decision.refusal.retryAfterMs! >= 1_000)
-  assert.deepEqual([bench.status.waiting, bench.status.waitingTokens, bench.status.inFlight], [0, 0, 0])
+  await bench.assertEmpty()
 })
 
 test('a head that gives up lets the next one go at once, when that one fits', async () => {
@@ -104,7 +136,7 @@ test('a client that leaves frees its place and the next one moves up; leaving tw
   bench.abort('large')
   await bench.clock.advance(0)
   assert.deepEqual(bench.decided, ['large left', 'small granted'])
-  assert.equal(bench.status.waiting, 0)
+  assert.equal((await bench.status()).waiting, 0)
 })
 
 test('one who has left already never gets a place', async () => {
@@ -112,7 +144,7 @@ test('one who has left already never gets a place', async () => {
   const abort = new Presence()
   abort.leave()
   assert.deepEqual(await bench.ledger.acquire(bench.ask('a'), abort), { kind: 'left' })
-  assert.equal(bench.status.waiting, 0)
+  assert.equal((await bench.status()).waiting, 0)
 })
 
 test('a settlement that gives back wakes who fits now, without waiting for the clock', async () => {
@@ -134,11 +166,11 @@ test('a second settlement changes nothing, nor does one of a ticket never grante
   const ask = bench.ask('a', 1_000)
   bench.acquire(ask)
   bench.ledger.settle(ask, 10)
-  const { level } = bench.status.pools[0]!.tokens!
+  const { level } = (await bench.status()).pools[0]!.tokens!
   bench.ledger.settle(ask, 0)
   bench.ledger.settle(bench.ask('never', 1_000), 0)
-  assert.equal(bench.status.pools[0]!.tokens!.level, level)
-  assert.equal(bench.status.inFlight, 0)
+  assert.equal((await bench.status()).pools[0]!.tokens!.level, level)
+  assert.equal((await bench.status()).inFlight, 0)
 })
 
 test('a requeued ticket goes before newcomers, after the pool has rested, and is given up at its fourth throttle', async () => {
@@ -163,31 +195,34 @@ test('a requeued ticket goes before newcomers, after the pool has rested, and is
 
 test('a model that the ledger does not know is a fault, not an open door', () => {
   const { ledger } = new Bench({})
-  const ask: Ask = { ticketId: 'a', model: 'other', flow: FLOW, tokens: 1, deadlineMs: 0 }
+  const ask: Ask = { ticketId: 'a', model: 'other', flow: FLOW, weight: 1, tokens: 1, deadlineMs: 0 }
   assert.throws(() => ledger.acquire(ask, new Presence()), /no model other/)
 })
 
-test('whatever happens, everyone is decided exactly once, in order of arrival, and nothing is left behind', async () => {
+test("whatever happens, everyone is decided exactly once, each user's requests in order of arrival, and nothing is left behind", async t => {
   const event = fc.record({
     gapMs: fc.integer({ min: 0, max: 800 }),
     tokens: fc.integer({ min: 1, max: 2_000 }),
     waitMs: fc.integer({ min: 0, max: 20_000 }),
     leavesAfterMs: fc.option(fc.integer({ min: 0, max: 5_000 })),
     takesMs: fc.integer({ min: 0, max: 3_000 }),
+    user: fc.constantFrom('ann', 'bob'),
+    priority: fc.constantFrom(...PRIORITIES),
   })
   await fc.assert(
     fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 60 }), async events => {
       const bench = new Bench({ tokensPerMinute: 60_000, requestsPerMinute: 120 })
-      const granted: number[] = []
-      for (const [i, { gapMs, tokens, waitMs, leavesAfterMs, takesMs }] of events.entries()) {
+      const granted = new Map<string, number[]>()
+      for (const [i, { gapMs, tokens, waitMs, leavesAfterMs, takesMs, user, priority }] of events.entries()) {
         await bench.clock.advance(gapMs)
-        const ask = bench.ask(String(i), tokens, waitMs)
+        const ask = { ...bench.ask(String(i), tokens, waitMs), flow: { ...FLOW, user, priority } }
+        const flow = `${user} ${priority}`
         const abort = new Presence()
         if (leavesAfterMs !== null) bench.clock.after(leavesAfterMs, () => abort.leave())
         bench.ledger.acquire(ask, abort).then(decision => {
           bench.decided.push(String(i))
           if (decision.kind !== 'granted') return
-          granted.push(i)
+          granted.set(flow, [...(granted.get(flow) ?? []), i])
           assert.ok(bench.clock.nowMs() <= ask.deadlineMs, 'granted after its deadline')
           bench.clock.after(takesMs, () => bench.ledger.settle(ask, tokens / 2))
         })
@@ -197,18 +232,17 @@ test('whatever happens, everyone is decided exactly once, in order of arrival, a
         bench.decided.map(Number).sort((a, b) => a - b),
         [...events.keys()],
       )
-      assert.deepEqual(
-        granted,
-        granted.toSorted((a, b) => a - b),
-      )
-      assert.deepEqual([bench.status.waiting, bench.status.waitingTokens, bench.status.inFlight], [0, 0, 0])
-      const { requests, tokens } = bench.status.pools[0]!
+      for (const [flow, order] of granted)
+        assert.deepEqual(
+          order,
+          order.toSorted((a, b) => a - b),
+          flow,
+        )
+      await bench.assertEmpty()
       await bench.clock.advance(120_000)
-      assert.deepEqual(
-        [bench.status.pools[0]!.requests!.level, bench.status.pools[0]!.tokens!.level],
-        [requests!.burst, tokens!.burst],
-      )
+      const { requests, tokens, savedTokens } = (await bench.status()).pools[0]!
+      assert.deepEqual([requests!.level, tokens!.level, savedTokens], [requests!.burst, tokens!.burst, 0])
     }),
-    { numRuns: 60 },
+    seeded(t, 60),
   )
 })

@@ -32,11 +32,12 @@ export function virtualSluice(model: ModelSettings, settings: SimulatorSettings,
   const simulator = new Simulator(settings, clock)
   const finished: Finished[] = []
   const gateway = new Gateway({
-    ledger: createMemoryLedger([model], { burst: 0.05, maxWaiting: 10_000 }, clock),
+    ledger: createMemoryLedger([model], { burst: 0.05, maxWaiting: 10_000, maxWaitingPerClient: 10_000 }, clock),
     upstream: simulatedUpstream(simulator, clock, dice),
     observer: { finished: run => finished.push({ ...run }) },
     clock,
     estimates: new Map([[model.name, new InputEstimate(model.bytesPerToken)]]),
+    weightOf: () => 1,
     unmeteredPool: () => model.pools[0]!,
   })
   const rawUrl = '/model/anthropic.claude-test-v1%3A0/converse'

@@ -21,7 +21,7 @@ export interface ChildSluice {
 
 function environment(extra: Record<string, string>): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(
-    ([name]) => !/^(AWS_|NODE_TEST|HOST$|PORT$|SLUICE_|LOG_LEVEL)/.test(name),
+    ([name]) => !/^(AWS_|NODE_TEST|HOST$|PORT$|SLUICE_|LOG_LEVEL|REDIS_URL$)/.test(name),
   )
   return {
     ...Object.fromEntries(own),
@@ -51,12 +51,25 @@ export async function runSluice(
 }
 
 /** `yaml` becomes its config file. Resolves when it listens. */
-export async function startChildSluice(yaml: string, extra: Record<string, string> = {}): Promise<ChildSluice> {
+export function startChildSluice(yaml: string, extra: Record<string, string> = {}): Promise<ChildSluice> {
+  return start(['serve'], yaml, { PORT: '0', LOG_LEVEL: 'warn', ...extra }, /listens on (https?:\/\/\S+)/)
+}
+
+/** `sluice simulator` alone. */
+export function startChildSimulator(yaml: string): Promise<ChildSluice> {
+  return start(['simulator', '--port', '0'], yaml, { LOG_LEVEL: 'info' }, /"url":"([^"]+)"/)
+}
+
+async function start(
+  args: string[],
+  yaml: string,
+  extra: Record<string, string>,
+  listens: RegExp,
+): Promise<ChildSluice> {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-child-'))
   const file = join(folder, 'sluice.yaml')
   writeFileSync(file, yaml)
-  const env = environment({ PORT: '0', LOG_LEVEL: 'warn', ...extra })
-  const child = spawn(process.execPath, [MAIN, 'serve', '--config', file], { env })
+  const child = spawn(process.execPath, [MAIN, ...args, '--config', file], { env: environment(extra) })
   let output = ''
   child.stdout.on('data', chunk => {
     output += chunk
@@ -72,7 +85,7 @@ export async function startChildSluice(yaml: string, extra: Record<string, strin
       resolve(code)
     }),
   )
-  const listening = () => /listens on (https?:\/\/\S+)/.exec(output)?.[1]
+  const listening = () => listens.exec(output)?.[1]
   await until(() => listening() !== undefined || hasExited, 'it listens', 15_000)
   const url = listening()
   if (url === undefined) throw new Error(`it exited: ${output}`)

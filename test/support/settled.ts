@@ -35,8 +35,14 @@ export async function settledAfter(sluice: TestSluice, count: number, calls: () 
   await calls()
   await until(async () => (await statusOf(sluice)).inFlight === 0, 'nothing in flight')
   const { models } = await statusOf(sluice)
-  for (const { waiting, waitingTokens, inFlight } of models)
-    assert.deepEqual({ waiting, waitingTokens, inFlight }, { waiting: 0, waitingTokens: 0, inFlight: 0 })
+  for (const { waiting, inFlight, classes } of models) {
+    assert.deepEqual({ waiting, inFlight }, { waiting: 0, inFlight: 0 })
+    // What waits is counted by class, client and flow: each must be back at nothing.
+    for (const one of classes) {
+      const ofClients = one.clients.reduce((sum, client) => sum + client.waiting, 0)
+      assert.deepEqual([one.waiting, ofClients, one.flows], [0, 0, []], one.priority)
+    }
+  }
   const lines = invocations(sluice).slice(before)
   assert.equal(lines.length, count, 'one line for each call')
   return lines

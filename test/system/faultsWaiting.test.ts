@@ -60,16 +60,17 @@ for (const protocol of PROTOCOLS) {
 }
 
 /** Sends a request whose answer is not awaited; the returned function leaves. */
-function start(protocol: 'HTTP/1.1' | 'HTTP/2', url: string): () => void {
+function start(protocol: 'HTTP/1.1' | 'HTTP/2', url: string, user = 'ann'): () => void {
+  const headers = { 'x-sluice-user': user }
   if (protocol === 'HTTP/1.1') {
-    const request = http.request(url, { method: 'POST', path: CONVERSE, agent: false })
+    const request = http.request(url, { method: 'POST', path: CONVERSE, headers, agent: false })
     request.on('error', () => {})
     request.end(HELLO)
     return () => request.destroy()
   }
   const session = http2.connect(url)
   session.on('error', () => {})
-  const stream = session.request({ ':method': 'POST', ':path': CONVERSE })
+  const stream = session.request({ ':method': 'POST', ':path': CONVERSE, ...headers })
   stream.on('error', () => {})
   stream.end(HELLO)
   return () => {
@@ -78,7 +79,7 @@ function start(protocol: 'HTTP/1.1' | 'HTTP/2', url: string): () => void {
   }
 }
 
-test('those who wait are served in the order they came, whatever their protocol', async () => {
+test('those of one user who wait are served in the order they came, whatever their protocol', async () => {
   await withQuota(600, async sluice => {
     bedrock.seen.length = 0
     const replies: Promise<unknown>[] = []
@@ -103,7 +104,8 @@ test('a full waiting room refuses the next one at once, and says when to come ba
   await withQuota(
     1,
     async sluice => {
-      const leave = [start('HTTP/1.1', sluice.url), start('HTTP/2', sluice.url)]
+      // Two users: the second of one user could not have its turn in time, and would not be let in to wait.
+      const leave = [start('HTTP/1.1', sluice.url, 'ann'), start('HTTP/2', sluice.url, 'bob')]
       await until(async () => (await waiting(sluice)) === 2, 'both wait')
       const reply = await call('HTTP/1.1', sluice.url)
       assertRefusal(reply, { status: 429, exception: 'ThrottlingException', code: 'queue-full' })

@@ -1,0 +1,65 @@
+// The pools of one model, and what they come to together.
+import { type Supply, supplyOf } from './cost.ts'
+import { Pool } from './pool.ts'
+import type { RoomSettings } from './room.ts'
+import type { Ticket } from './ticket.ts'
+
+/** How long a ticket stays away from a pool that throttled it. */
+const BAR_MS = 10_000
+
+export class PoolBank {
+  pools: Pool[]
+  supply: Supply
+  /** Changes whenever pools or quotas do: then every large ticket chooses its pool anew. */
+  epoch = 0
+
+  constructor({ pools, burstShare }: RoomSettings, nowMs: number) {
+    this.pools = pools.map(pool => new Pool(pool.name, pool, burstShare, nowMs))
+    this.supply = supplyOf(pools)
+  }
+
+  /** The largest request that any pool could ever serve. */
+  get mostTokens(): number {
+    return Math.max(...this.pools.map(pool => pool.mostTokens))
+  }
+
+  named(name: string): Pool | undefined {
+    return this.pools.find(pool => pool.name === name)
+  }
+
+  /** New quotas and pools; those that stay keep their levels. */
+  resize({ pools, burstShare }: RoomSettings, nowMs: number): void {
+    this.pools = pools.map(quota => {
+      const pool = this.named(quota.name)
+      if (!pool) return new Pool(quota.name, quota, burstShare, nowMs)
+      pool.resize(quota, burstShare, nowMs)
+      return pool
+    })
+    this.supply = supplyOf(pools)
+    this.epoch += 1
+  }
+
+  /** Who may pass a pool: see Pool.gate. False when that is so already. */
+  setGate(name: string, gate: number): boolean {
+    const pool = this.named(name)
+    if (!pool || pool.gate === gate) return false
+    pool.gate = gate
+    this.epoch += 1
+    return true
+  }
+
+  refill(nowMs: number): void {
+    for (const pool of this.pools) pool.refill(nowMs)
+  }
+
+  empty(): void {
+    for (const pool of this.pools) pool.empty()
+  }
+
+  /** A pool throttled the ticket: it stays away from there if another can take it, else the pool rests. */
+  keepAway(ticket: Ticket, poolName: string, nowMs: number): void {
+    const others = this.pools.some(pool => pool.name !== poolName && pool.isOpen && pool.canEverHold(ticket.tokens))
+    if (others) ticket.barred.push({ pool: poolName, untilMs: nowMs + BAR_MS })
+    else this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
+  }
+}

@@ -1,0 +1,29 @@
+// What a waiting room is told, what it is made of, and what it says to one who asks.
+import type { Supply } from './cost.ts'
+import type { FairQueue } from './fairQueue.ts'
+import type { Pool, PoolQuota } from './pool.ts'
+import type { AdmissionCode, Busy } from './refusal.ts'
+
+export interface RoomSettings {
+  pools: ({ name: string } & PoolQuota)[]
+  burstShare: number
+  maxWaiting: number
+  maxWaitingPerClient: number
+}
+
+export type Entry =
+  | { kind: 'granted'; pool: string }
+  | { kind: 'waiting'; etaMs: number }
+  | { kind: 'refused'; code: AdmissionCode; busy: Busy }
+
+export interface Room {
+  pools: Pool[]
+  /** By class, high first. */
+  queues: FairQueue[]
+  credit: number[]
+  /** When each class last asked for anything. */
+  askedMs: number[]
+  supply: Supply
+  /** Changes whenever pools or quotas do: then every large ticket chooses its pool anew. */
+  epoch: number
+}

@@ -1,0 +1,63 @@
+// A ledger is a room for each model; which kind of room is for whoever makes it.
+import type { ModelSettings } from '../domain/model.ts'
+import type { RoomSettings } from '../domain/room.ts'
+import type { AdmissionSettings, Decision, Ledger, LedgerHealth, Outcome, RoomLedger } from './ports.ts'
+
+export interface LedgerParts<Room extends RoomLedger> {
+  models: ModelSettings[]
+  admission: AdmissionSettings
+  makeRoom: (model: string, settings: RoomSettings) => Room
+  /** Why this process is on its own with a model. */
+  troubleOf: (room: Room) => string | undefined
+  kind: LedgerHealth['kind']
+}
+
+export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>): Ledger {
+  const rooms = new Map(
+    parts.models.map(model => [model.name, parts.makeRoom(model.name, roomSettings(model, parts.admission))]),
+  )
+  const room = (name: string): Room => {
+    const found = rooms.get(name)
+    if (!found) throw new Error(`the ledger has no model ${name}`)
+    return found
+  }
+  return {
+    acquire: (ask, presence) => room(ask.model).acquire(ask, presence).then(decided),
+    requeue: (ask, presence) => room(ask.model).requeue(ask, presence).then(decided),
+    settle: (ask, chargedTokens) => void room(ask.model).settle(ask.ticketId, chargedTokens),
+    configure(models, admission) {
+      for (const model of models) {
+        const settings = roomSettings(model, admission)
+        const known = rooms.get(model.name)
+        if (known) known.configure(settings)
+        else rooms.set(model.name, parts.makeRoom(model.name, settings))
+      }
+    },
+    status: () =>
+      Promise.all(
+        [...rooms].map(async ([model, one]) => {
+          const degraded = parts.troubleOf(one)
+          return { model, ...(await one.status()), ...(degraded && { degraded }) }
+        }),
+      ),
+    health() {
+      const degraded = [...rooms.values()].map(parts.troubleOf).find(trouble => trouble !== undefined)
+      return { kind: parts.kind, ...(degraded && { degraded }) }
+    },
+  }
+}
+
+function roomSettings(model: ModelSettings, admission: AdmissionSettings): RoomSettings {
+  const { burst, maxWaiting, maxWaitingPerClient } = admission
+  const pools = model.pools.map(({ name, requestsPerMinute, tokensPerMinute }) => ({
+    name,
+    requestsPerMinute,
+    tokensPerMinute,
+  }))
+  return { pools, burstShare: burst, maxWaiting, maxWaitingPerClient }
+}
+
+function decided(outcome: Outcome): Decision {
+  if (outcome.kind === 'moved') throw new Error('a ledger has nowhere to move to')
+  return outcome
+}

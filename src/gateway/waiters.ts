@@ -1,0 +1,80 @@
+// Those of this process who wait for their turn. Each waits until it is decided: by a grant or a refusal, or because its
+// deadline has passed or its client has left; the last two first have to be told to whoever keeps the line.
+import type { Clock } from '../domain/clock.ts'
+import { PRIORITIES } from '../domain/model.ts'
+import type { TicketAsk } from '../domain/ticket.ts'
+import type { Ask, Outcome } from './ports.ts'
+import type { Presence } from './presence.ts'
+
+export type Reason = 'late' | 'gone'
+
+interface Waiter {
+  ask: Ask
+  decide(outcome: Outcome): void
+}
+
+export class Waiters {
+  readonly #clock: Clock
+  readonly #waiting = new Map<string, Waiter>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get size(): number {
+    return this.#waiting.size
+  }
+
+  /** In the order in which they began to wait. */
+  asks(): Ask[] {
+    return [...this.#waiting.values()].map(waiter => waiter.ask)
+  }
+
+  has(ticketId: string): boolean {
+    return this.#waiting.has(ticketId)
+  }
+
+  /** Resolves when decided. `withdraw` is called at most once, and must lead to a decision. */
+  wait(ask: Ask, presence: Presence, withdraw: (reason: Reason) => void): Promise<Outcome> {
+    return new Promise(resolve => {
+      let asked = false
+      const once = (reason: Reason) => {
+        if (asked || !this.#waiting.has(ask.ticketId)) return
+        asked = true
+        withdraw(reason)
+      }
+      const cancelDeadline = this.#clock.after(Math.max(0, ask.deadlineMs - this.#clock.nowMs()), () => once('late'))
+      this.#waiting.set(ask.ticketId, {
+        ask,
+        decide(outcome) {
+          cancelDeadline()
+          presence.watch(undefined)
+          resolve(outcome)
+        },
+      })
+      if (presence.isGone) once('gone')
+      else presence.watch(() => once('gone'))
+    })
+  }
+
+  /** The ask that was decided; undefined when it does not wait here, or no longer. */
+  decide(ticketId: string, outcome: Outcome): Ask | undefined {
+    const waiter = this.#waiting.get(ticketId)
+    if (!waiter) return undefined
+    this.#waiting.delete(ticketId)
+    waiter.decide(outcome)
+    return waiter.ask
+  }
+
+  /** Sends everybody to ask elsewhere, in order. */
+  moveAll(): void {
+    for (const ticketId of [...this.#waiting.keys()]) this.decide(ticketId, { kind: 'moved' })
+  }
+}
+
+/** The ask as the engine knows it. */
+export function ticketOf(ask: Ask, gateway: string): TicketAsk {
+  const { ticketId, flow, weight, tokens, deadlineMs } = ask
+  const rank = PRIORITIES.indexOf(flow.priority)
+  return { id: ticketId, rank, client: flow.client, weight, user: flow.user, tokens, deadlineMs, gateway }
+}

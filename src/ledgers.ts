@@ -1,0 +1,61 @@
+// Which ledger: in memory without Redis, else shared through it.
+import { readFileSync } from 'node:fs'
+import type { Config } from './config/schema.ts'
+import type { Ledger } from './gateway/ports.ts'
+import { createMemoryLedger } from './memory/ledger.ts'
+import { RoomKeeper } from './memory/roomKeeper.ts'
+import { connectRedis, type RedisLink } from './redis/connection.ts'
+import { createRedisLedger } from './redis/ledger.ts'
+import { newId, soon, systemClock, systemDice } from './system.ts'
+import type { Logger } from './telemetry/log.ts'
+
+export interface BuiltLedger {
+  ledger: Ledger
+  /** Where it is shared, without secrets. */
+  redis: string | undefined
+  close: () => Promise<void>
+}
+
+export async function buildLedger(config: Config, log: Logger): Promise<BuiltLedger> {
+  const { models, admission, redis } = config
+  if (!redis) {
+    const ledger = createMemoryLedger(models, admission, systemClock)
+    return { ledger, redis: undefined, close: async () => {} }
+  }
+  const link = connectRedis(
+    redis.url,
+    { ...redis, ca: redis.caFile && readFileSync(redis.caFile, 'utf8') },
+    systemClock,
+    systemDice,
+  )
+  const ledger = createRedisLedger({
+    link,
+    models,
+    admission,
+    gateway: newId(),
+    clock: systemClock,
+    dice: systemDice,
+    soon,
+    makeStandIn: settings => new RoomKeeper(settings, systemClock),
+    onTrouble(model, reason) {
+      if (reason === undefined) log.info({ model, redis: link.address }, 'the ledger is shared through Redis')
+      else log.warn({ model, redis: link.address, reason }, 'Redis is away: this gateway is on its own')
+    },
+  })
+  await ledger.start()
+  void warnOfRedis(link, log)
+  return {
+    ledger,
+    redis: link.address,
+    async close() {
+      ledger.close()
+      await link.close()
+    },
+  }
+}
+
+/** A Redis that may lose or refuse keys is said so once, at the start. */
+async function warnOfRedis(link: RedisLink, log: Logger): Promise<void> {
+  for (const { server, warnings } of await link.check())
+    for (const warning of warnings) log.warn({ redis: link.address, server, warning }, 'Redis')
+}

@@ -1,0 +1,41 @@
+// The settings that may change while Sluice runs, and which of the others differ from what it runs with.
+import { isDeepStrictEqual } from 'node:util'
+import type { Config } from './config/schema.ts'
+import { type ClientFinder, clientFinder, type ModelSettings, modelFinder, type PoolSettings } from './domain/model.ts'
+
+/** Taken over by a reload; all others take a restart. */
+const CHANGEABLE: ReadonlySet<string> = new Set(['models', 'clients', 'admission'])
+
+export interface LiveSettings {
+  readonly config: Config
+  findModel(modelId: string): ModelSettings | undefined
+  clientOf: ClientFinder
+  pools(): PoolSettings[]
+  take(config: Config): void
+}
+
+export function liveSettings(first: Config): LiveSettings {
+  let config = first
+  let findModel = modelFinder(first.models)
+  let clientOf = clientFinder(first.clients)
+  return {
+    get config() {
+      return config
+    },
+    findModel: modelId => findModel(modelId),
+    clientOf: name => clientOf(name),
+    pools: () => config.models.flatMap(model => model.pools),
+    take(next) {
+      config = next
+      findModel = modelFinder(next.models)
+      clientOf = clientFinder(next.clients)
+    },
+  }
+}
+
+/** The names of the settings that differ and that a reload does not take over. */
+export function fixedSettings(running: Config, next: Config): string[] {
+  return Object.keys(next)
+    .filter(key => !CHANGEABLE.has(key))
+    .filter(key => !isDeepStrictEqual(running[key as keyof Config], next[key as keyof Config]))
+}

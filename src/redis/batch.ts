@@ -1,0 +1,43 @@
+// What is added during one turn of the event loop goes out together, at its end; in bounded parts, because while a script
+// runs Redis serves nobody else.
+
+const MOST_AT_ONCE = 100
+
+export class Batch<Item> {
+  readonly #soon: (task: () => void) => void
+  readonly #send: (items: Item[]) => void
+  #items: Item[] = []
+
+  constructor(soon: (task: () => void) => void, send: (items: Item[]) => void) {
+    this.#soon = soon
+    this.#send = send
+  }
+
+  add(item: Item): void {
+    this.#items.push(item)
+    if (this.#items.length > 1) return
+    this.#soon(() => {
+      for (const part of parts(this.take())) this.#send(part)
+    })
+  }
+
+  /** What has not gone out; now it never will. */
+  take(): Item[] {
+    return this.#items.splice(0)
+  }
+
+  /** False when it has gone out already, or was never added. */
+  remove(item: Item): boolean {
+    const at = this.#items.indexOf(item)
+    if (at < 0) return false
+    // Not spliced: an emptied batch would be sent for once more.
+    this.#items = this.#items.filter(other => other !== item)
+    return true
+  }
+}
+
+export function parts<Item>(items: Item[]): Item[][] {
+  const all: Item[][] = []
+  for (let at = 0; at < items.length; at += MOST_AT_ONCE) all.push(items.slice(at, at + MOST_AT_ONCE))
+  return all
+}

@@ -1,0 +1,321 @@
+// One model's waiting room in Redis, as one gateway sees it. Calls of one turn of the event loop travel together; a grant
+// made by another gateway's call arrives with the next reply, whoever's hint or timer brings it about.
+//
+// Any call that fails closes the room: everybody who waits here moves elsewhere, in order, and nobody comes in until `open`
+// has succeeded. What the failed calls did or did not do is put right by then.
+import type { Clock, Dice } from '../domain/clock.ts'
+import { type AdmissionCode, admissionRefusal, type Busy } from '../domain/refusal.ts'
+import type { RoomSettings } from '../domain/room.ts'
+import { type RoomStatus, roomStatus } from '../domain/roomStatus.ts'
+import type { Ask, Outcome, RoomLedger } from '../gateway/ports.ts'
+import type { Presence } from '../gateway/presence.ts'
+import { type Reason, ticketOf, Waiters } from '../gateway/waiters.ts'
+import { Arrears, type Charge } from './arrears.ts'
+import { Batch } from './batch.ts'
+import type { Reply, RoomCalls, Standing } from './roomCalls.ts'
+import { ServiceShare } from './serviceShare.ts'
+
+export interface RemoteRoomParts {
+  calls: RoomCalls
+  gateway: string
+  clock: Clock
+  dice: Dice
+  /** Runs the task at the end of this turn of the event loop. */
+  soon: (task: () => void) => void
+  /** The room has closed; why. */
+  onClosed: (reason: string) => void
+}
+
+/** It never came into the line, or the line was lost: nobody knows how things stand. */
+const UNKNOWN_BUSY: Busy = { short: 'tokens', retryAfterMs: 1_000 }
+/** A gateway that waits for nothing is heard of this often all the same: the others count on it. */
+const HEARTBEAT_MS = 3_000
+/** Gateways that wait for the same moment do not all ask at once. */
+const JITTER_MS = 5
+/** However late the turn is, one who waits looks again after so long: a hint may be lost. */
+const LONGEST_NAP_MS = 1_000
+/** A gateway not heard of for ten seconds is given up, and its tickets with it. */
+const GIVEN_UP_MS = 8_000
+const FIRST_MEASURE_MS = 1_000
+const MEASURE_MS = 5_000
+const MOST_FLOWS = 20
+/** A room counts its time in minutes from its beginning. */
+const MINUTE_MS = 60_000
+
+export class RemoteRoom implements RoomLedger {
+  readonly #parts: RemoteRoomParts
+  readonly #waiters: Waiters
+  /** Granted here and not yet settled: another word of the same grant is no second grant. */
+  readonly #held = new Set<string>()
+  readonly #asks: Batch<Ask>
+  readonly #charges: Batch<Charge>
+  #settings: RoomSettings
+  #mostTokens = 0
+  readonly #arrears = new Arrears()
+  readonly share: ServiceShare
+  #isOpen = false
+  /** How often the room has closed: what was asked before then is answered too late. */
+  #closings = 0
+  #isTicking = false
+  #isHinted = false
+  /** When Redis last heard of this gateway, and when it must again. */
+  #heardMs = 0
+  #startMs: number | undefined
+  #cancelMeasure: () => void = () => {}
+  #cancelTick: () => void = () => {}
+
+  constructor(settings: RoomSettings, parts: RemoteRoomParts) {
+    this.#parts = parts
+    this.#settings = settings
+    this.#mostTokens = mostTokens(settings)
+    this.share = new ServiceShare(settings.pools, parts.clock)
+    this.#waiters = new Waiters(parts.clock)
+    this.#asks = new Batch(parts.soon, asks => void this.#sendAsks(asks))
+    this.#charges = new Batch(parts.soon, charges => void this.#sendCharges(charges))
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** Granted here, and not yet settled. */
+  holds(ticketId: string): boolean {
+    return this.#held.has(ticketId)
+  }
+
+  acquire(ask: Ask, presence: Presence): Promise<Outcome> {
+    if (presence.isGone) return Promise.resolve({ kind: 'left' })
+    if (!this.#isOpen) return Promise.resolve({ kind: 'moved' })
+    const outcome = this.#waiters.wait(ask, presence, reason => void this.#withdraw(ask, reason))
+    this.#asks.add(ask)
+    return outcome
+  }
+
+  requeue(ask: Ask, presence: Presence): Promise<Outcome> {
+    this.#held.delete(ask.ticketId)
+    if (presence.isGone || !this.#isOpen) {
+      // Throttled, so spent all the same.
+      this.#charges.add({ ticketId: ask.ticketId, tokens: ask.tokens })
+      return Promise.resolve({ kind: presence.isGone ? 'left' : 'moved' })
+    }
+    const outcome = this.#waiters.wait(ask, presence, reason => void this.#withdraw(ask, reason))
+    void this.#try(this.#parts.calls.requeue([ask.ticketId]), ({ results: [standing] }) => {
+      // The state was lost meanwhile: like a newcomer, then.
+      if (standing!.kind === 'unknown') this.#asks.add(ask)
+      else this.#stand(ask, standing!)
+    })
+    return outcome
+  }
+
+  settle(ticketId: string, tokens: number): boolean {
+    if (!this.#held.delete(ticketId)) return false
+    this.#charges.add({ ticketId, tokens })
+    return true
+  }
+
+  configure(settings: RoomSettings): void {
+    this.#settings = settings
+    this.#mostTokens = mostTokens(settings)
+    this.share.configure(settings.pools)
+    if (this.#isOpen) void this.#try(this.#parts.calls.configure(settings))
+  }
+
+  /** Somebody has a turn, says a hint. */
+  hint(): void {
+    if (this.#isOpen && this.#waiters.size > 0) void this.#tick()
+  }
+
+  /**
+   * Opens the room. After an absence (`drain`) nothing is known of what was spent meanwhile: no level stays above 0.
+   * Rejects when Redis does not answer; then the room stays closed.
+   */
+  async open(drain: boolean): Promise<void> {
+    const { calls, clock } = this.#parts
+    const settings = this.#settings
+    await calls.configure(settings)
+    await this.#arrears.tell(calls)
+    // Last: what was just given back is not to be spent either.
+    if (drain) await calls.drain()
+    this.#isOpen = true
+    this.#startMs = undefined
+    this.#heardMs = clock.nowMs()
+    for (const charge of this.#arrears.takeCharges()) this.#charges.add(charge)
+    if (settings !== this.#settings) this.configure(this.#settings)
+    void this.#tick()
+    this.#measureLater(FIRST_MEASURE_MS)
+  }
+
+  async status(): Promise<RoomStatus> {
+    return roomStatus(await this.#parts.calls.status(MOST_FLOWS))
+  }
+
+  /** Closes for good, or until opened again; everybody moves. */
+  close(reason: string): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.#closings += 1
+    this.#cancelTick()
+    this.#cancelMeasure()
+    this.#arrears.leave(this.#waiters.asks().map(ask => ask.ticketId))
+    this.#parts.onClosed(reason)
+    this.#waiters.moveAll()
+  }
+
+  /** For good: the others need not find out by themselves. */
+  async leave(): Promise<void> {
+    const wasOpen = this.#isOpen
+    this.close('closing')
+    this.#arrears.owe(this.#charges.take())
+    if (wasOpen) await this.#arrears.tell(this.#parts.calls).catch(() => {})
+  }
+
+  async #sendAsks(asks: Ask[]): Promise<void> {
+    const waiting = asks.filter(ask => this.#waiters.has(ask.ticketId))
+    if (waiting.length === 0 || !this.#isOpen) return
+    const { calls, clock, gateway } = this.#parts
+    const tickets = waiting.map(ask => ticketOf(ask, gateway))
+    await this.#try(calls.acquire(tickets, clock.nowMs()), reply => {
+      this.#heardMs = clock.nowMs()
+      for (const [index, ask] of waiting.entries()) this.#stand(ask, reply.results[index]!)
+    })
+  }
+
+  async #sendCharges(charges: Charge[]): Promise<void> {
+    const told = this.#isOpen && (await this.#try(this.#parts.calls.settle(charges)))
+    if (!told) this.#arrears.owe(charges)
+  }
+
+  /** Out of the line before the refusal is made: the ticket itself is no part of the wait it is told. */
+  async #withdraw(ask: Ask, reason: Reason): Promise<void> {
+    if (this.#asks.remove(ask)) return this.#leave(ask, reason)
+    await this.#try(this.#parts.calls.cancel([ask.ticketId]), ({ results: [result] }) => {
+      if (result!.kind !== 'granted') this.#leave(ask, reason, result!.kind === 'left' ? result!.busy : UNKNOWN_BUSY)
+      else if (reason === 'late') this.#grant(ask.ticketId, result!.pool)
+      else {
+        this.#leave(ask, reason)
+        this.#giveBack(ask.ticketId)
+      }
+    })
+  }
+
+  #leave(ask: Ask, reason: Reason, busy = UNKNOWN_BUSY): void {
+    if (reason === 'late') this.#refuse(ask, 'wait-timeout', busy)
+    else this.#waiters.decide(ask.ticketId, { kind: 'left' })
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#isTicking) {
+      // The answer on its way may be older than the hint.
+      this.#isHinted = true
+      return
+    }
+    this.#isTicking = true
+    this.#isHinted = false
+    await this.#try(this.#parts.calls.tick(), () => this.#beGivenUp())
+    this.#isTicking = false
+    if (this.#isHinted && this.#isOpen) void this.#tick()
+  }
+
+  /** Whoever was silent for long has lost its places. Asking again for one that is still there only tells where it stands. */
+  #beGivenUp(): void {
+    const nowMs = this.#parts.clock.nowMs()
+    if (nowMs - this.#heardMs > GIVEN_UP_MS) this.#askAgain()
+    this.#heardMs = nowMs
+  }
+
+  #askAgain(): void {
+    for (const ask of this.#waiters.asks()) {
+      this.#asks.remove(ask)
+      this.#asks.add(ask)
+    }
+  }
+
+  /** What this gateway would go by if Redis went away; and whether it is still the same room. */
+  async #measure(): Promise<void> {
+    const closings = this.#closings
+    const snapshot = await this.#parts.calls.status(0).catch((error: Error) => error)
+    if (closings !== this.#closings) return
+    if (snapshot instanceof Error) return this.close(snapshot.message)
+    this.share.measure(snapshot)
+    const { startMs } = snapshot.meter
+    // Lost, and made anew by another gateway: that one's tickets are in it, ours are not.
+    if (this.#startMs !== undefined && !isWholeMinutes(startMs - this.#startMs)) this.#askAgain()
+    this.#startMs = startMs
+    this.#measureLater(MEASURE_MS)
+  }
+
+  #measureLater(delayMs: number): void {
+    this.#cancelMeasure = this.#parts.clock.after(delayMs, () => void this.#measure())
+  }
+
+  #stand(ask: Ask, standing: Standing): void {
+    if (standing.kind === 'granted') this.#grant(ask.ticketId, standing.pool)
+    else if (standing.kind === 'refused') this.#refuse(ask, standing.code, standing.busy)
+    // Gone while it was asked for.
+    else if (!this.#waiters.has(ask.ticketId)) void this.#withdraw(ask, 'gone')
+  }
+
+  #refuse(ask: Ask, code: AdmissionCode, busy: Busy): void {
+    const refusal = admissionRefusal(code, busy, ask.tokens, this.#mostTokens)
+    this.#waiters.decide(ask.ticketId, { kind: 'refused', refusal })
+  }
+
+  /** A grant that nobody waits for any more is given back whole. */
+  #grant(ticketId: string, pool: string): void {
+    if (this.#held.has(ticketId)) return
+    const ask = this.#waiters.decide(ticketId, { kind: 'granted', pool })
+    if (!ask) {
+      this.#giveBack(ticketId)
+      return
+    }
+    this.#held.add(ticketId)
+    this.share.served(ask.tokens)
+  }
+
+  #giveBack(ticketId: string): void {
+    this.#charges.add({ ticketId, tokens: 0 })
+  }
+
+  /** What every reply brings: turns, and when to ask again. */
+  #heard(reply: Reply<unknown>): void {
+    for (const { ticketId, pool } of reply.grants) this.#grant(ticketId, pool)
+    this.#arm(reply.napMs)
+  }
+
+  /** One timer a room, however many wait. */
+  #arm(napMs: number | undefined): void {
+    this.#cancelTick()
+    if (!this.#isOpen) return
+    const { clock, dice } = this.#parts
+    // Replies that are no sign of life to Redis must not put off the next one.
+    const beatMs = Math.max(0, this.#heardMs + HEARTBEAT_MS - clock.nowMs())
+    const delayMs = this.#waiters.size === 0 ? beatMs : Math.min(beatMs, napMs ?? LONGEST_NAP_MS)
+    this.#cancelTick = clock.after(delayMs + 1 + dice() * JITTER_MS, () => void this.#tick())
+  }
+
+  /** Whether the call got through; if not, the room is closed. What it brings is for a room that has not closed since. */
+  async #try<Result>(
+    asking: Promise<Reply<Result>>,
+    take: (reply: Reply<Result>) => void = () => {},
+  ): Promise<boolean> {
+    const closings = this.#closings
+    try {
+      const reply = await asking
+      if (closings !== this.#closings) return true
+      take(reply)
+      this.#heard(reply)
+      return true
+    } catch (error) {
+      if (closings === this.#closings) this.close((error as Error).message)
+      return false
+    }
+  }
+}
+
+function mostTokens({ pools }: RoomSettings): number {
+  return Math.max(...pools.map(pool => pool.tokensPerMinute ?? Number.POSITIVE_INFINITY))
+}
+
+function isWholeMinutes(ms: number): boolean {
+  return Math.abs(ms - Math.round(ms / MINUTE_MS) * MINUTE_MS) < 1
+}

@@ -1,0 +1,144 @@
+// The scripts of one model's room as typed calls: what goes in as ARGV, what comes out of the reply (redis/scripts/*.lua).
+import type { Dimension, PoolQuota } from '../domain/pool.ts'
+import type { AdmissionCode, Busy } from '../domain/refusal.ts'
+import type { RoomSettings } from '../domain/room.ts'
+import type { RoomSnapshot } from '../domain/roomSnapshot.ts'
+import type { TicketAsk } from '../domain/ticket.ts'
+import type { RedisLink } from './connection.ts'
+import { RedisFault } from './fault.ts'
+import { roomPrefix } from './keys.ts'
+import { readSnapshot } from './roomStatus.ts'
+import type { Script, ScriptReply } from './script.ts'
+import { SCRIPTS } from './scripts.ts'
+
+export type Standing =
+  | { kind: 'granted'; pool: string }
+  | { kind: 'waiting'; etaMs: number }
+  | { kind: 'refused'; code: AdmissionCode; busy: Busy }
+  | { kind: 'unknown' }
+
+export type Withdrawal =
+  | { kind: 'left'; busy: Busy }
+  /** Its turn had come already. */
+  | { kind: 'granted'; pool: string }
+  | { kind: 'unknown' }
+
+export interface Reply<Result> {
+  /** When somebody should tick; undefined when nobody waits. */
+  napMs: number | undefined
+  results: Result[]
+  grants: { ticketId: string; pool: string }[]
+}
+
+/** Redis's own time is the script's: the first argument is for tests. */
+const NOW = ''
+
+export class RoomCalls {
+  readonly #link: RedisLink
+  readonly #keys: string[]
+  readonly #gateway: string
+
+  constructor(link: RedisLink, model: string, gateway: string) {
+    this.#link = link
+    this.#keys = [roomPrefix(model)]
+    this.#gateway = gateway
+  }
+
+  /** What crosses the wire is the time left at `nowMs`: the clocks need not agree. */
+  acquire(asks: TicketAsk[], nowMs: number): Promise<Reply<Standing>> {
+    const args = asks.flatMap(ask => [
+      ask.id,
+      ask.rank,
+      ask.client,
+      ask.weight,
+      ask.user,
+      ask.tokens,
+      Math.max(0, Math.round(ask.deadlineMs - nowMs)),
+    ])
+    return this.#call(SCRIPTS.acquire, args, standing)
+  }
+
+  requeue(ticketIds: string[]): Promise<Reply<Standing>> {
+    return this.#call(SCRIPTS.requeue, ticketIds, standing)
+  }
+
+  settle(charges: { ticketId: string; tokens: number }[]): Promise<Reply<boolean>> {
+    const args = charges.flatMap(({ ticketId, tokens }) => [ticketId, tokens])
+    return this.#call(SCRIPTS.settle, args, result => result === 1)
+  }
+
+  /** Each is out of the line, or its turn had come: then in which pool; or it was never in it. */
+  cancel(ticketIds: string[]): Promise<Reply<Withdrawal>> {
+    return this.#call(SCRIPTS.cancel, ticketIds, result => {
+      if (typeof result === 'string') return { kind: 'granted', pool: result }
+      if (!Array.isArray(result)) return { kind: 'unknown' }
+      return { kind: 'left', busy: { short: result[1] as Dimension, retryAfterMs: Number(result[2]) } }
+    })
+  }
+
+  tick(): Promise<Reply<never>> {
+    return this.#call(SCRIPTS.tick, [], never)
+  }
+
+  drain(): Promise<Reply<never>> {
+    return this.#call(SCRIPTS.drain, [], never)
+  }
+
+  configure(settings: RoomSettings): Promise<Reply<boolean>> {
+    const { pools, burstShare, maxWaiting, maxWaitingPerClient } = settings
+    const quota = (perMinute: number | undefined) => perMinute ?? ''
+    const args = [
+      burstShare,
+      maxWaiting,
+      maxWaitingPerClient,
+      this.#link.publishCommand,
+      ...pools.flatMap((pool: { name: string } & PoolQuota) => [
+        pool.name,
+        quota(pool.requestsPerMinute),
+        quota(pool.tokensPerMinute),
+      ]),
+    ]
+    return this.#call(SCRIPTS.configure, [JSON.stringify(args), ...args], result => result === 1)
+  }
+
+  async status(mostFlows: number): Promise<RoomSnapshot> {
+    return readSnapshot(await this.#run(SCRIPTS.status, [mostFlows]))
+  }
+
+  async #call<Result>(
+    script: Script,
+    args: (string | number)[],
+    read: (result: ScriptReply) => Result,
+  ): Promise<Reply<Result>> {
+    const reply = await this.#run(script, args)
+    if (!Array.isArray(reply)) throw new RedisFault('reply', `${script.name}: expected a list, found ${typeof reply}`)
+    const [napMs, results, grants] = reply
+    if (typeof napMs !== 'number' || !Array.isArray(results) || !Array.isArray(grants))
+      throw new RedisFault('reply', `${script.name}: expected a number and two lists`)
+    return { napMs: napMs < 0 ? undefined : napMs, results: results.map(read), grants: pairs(grants) }
+  }
+
+  #run(script: Script, args: (string | number)[]): Promise<ScriptReply> {
+    return this.#link.run(script, this.#keys, [NOW, this.#gateway, ...args])
+  }
+}
+
+function standing(result: ScriptReply): Standing {
+  const [kind, second, third, fourth] = result as [string, ScriptReply, ScriptReply, ScriptReply]
+  if (kind === 'granted') return { kind, pool: String(second) }
+  if (kind === 'waiting') return { kind, etaMs: Number(second) }
+  if (kind === 'unknown') return { kind }
+  if (kind !== 'refused') throw new RedisFault('reply', `expected a standing, found ${kind}`)
+  const busy = { short: third as Dimension, retryAfterMs: Number(fourth) }
+  return { kind: 'refused', code: second as AdmissionCode, busy }
+}
+
+function never(): never {
+  throw new RedisFault('reply', 'expected no results')
+}
+
+function pairs(flat: ScriptReply[]): { ticketId: string; pool: string }[] {
+  const grants: { ticketId: string; pool: string }[] = []
+  for (let at = 0; at < flat.length; at += 2) grants.push({ ticketId: String(flat[at]), pool: String(flat[at + 1]) })
+  return grants
+}

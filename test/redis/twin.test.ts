@@ -1,0 +1,166 @@
+// The waiting room in Lua and the one in TypeScript are twins: random histories through both give the same replies, levels,
+// tags and orders, to the last digit. SEED replays one history.
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { Redis } from 'ioredis'
+import type { ClientLine } from '../../src/domain/clientLine.ts'
+import { roomPrefix } from '../../src/redis/keys.ts'
+import { readSnapshot } from '../../src/redis/roomStatus.ts'
+import type { ScriptReply } from '../../src/redis/script.ts'
+import { SCRIPTS } from '../../src/redis/scripts.ts'
+import { seededDice } from '../../src/simulator/dice.ts'
+import { startRedis, type TestRedis } from '../support/redisServer.ts'
+import { History } from './twinHistory.ts'
+import { type Call, type Reply, TwinRoom } from './twinRoom.ts'
+
+const HISTORIES = 64
+const CALLS = 1_600
+/** So many calls go out together. */
+const BLOCK = 100
+/** A snapshot after every so many calls. */
+const SNAPSHOT_EVERY = 10
+const ALL = 100_000
+
+let server: TestRedis
+let redis: Redis
+before(async () => {
+  server = await startRedis()
+  redis = new Redis(server.url)
+  for (const { source } of Object.values(SCRIPTS)) await redis.script('LOAD', source)
+})
+after(async () => {
+  redis.disconnect()
+  await server.stop()
+})
+
+/** What is asked of Redis, and what the engine says to it. */
+interface Step {
+  what: string
+  command: [string, ...(string | number)[]]
+  read: (reply: unknown) => unknown
+  expected: unknown
+}
+
+class Twins {
+  readonly #prefix: string
+  readonly #history: History
+  readonly #twin: TwinRoom
+  readonly seed: number
+  #steps: Step[] = []
+  #count = 0
+
+  constructor(seed: number) {
+    this.seed = seed
+    this.#prefix = roomPrefix(`twins-${seed}`)
+    this.#history = new History(seededDice(seed))
+    const first = this.#history.first()
+    this.#twin = new TwinRoom(first)
+    this.#expect(first, [-1, [1], []])
+  }
+
+  async run(calls: number): Promise<void> {
+    for (let block = 0; block < calls / BLOCK; block++) {
+      for (let i = 0; i < BLOCK; i++) this.#step()
+      this.#compareOrders()
+      await this.#check()
+    }
+  }
+
+  #step(): void {
+    const call = this.#history.next()
+    const reply = this.#twin.call(call)
+    this.#history.heard(call, reply)
+    this.#expect(call, reply)
+    if (this.#count % SNAPSHOT_EVERY === 0) this.#compareSnapshots()
+  }
+
+  #expect(call: Call, expected: Reply): void {
+    const { verb, nowUs, gateway, args } = call
+    this.#count += 1
+    this.#steps.push({
+      what: `call ${this.#count}: ${JSON.stringify(call)}`,
+      command: ['evalsha', SCRIPTS[verb].sha, 1, this.#prefix, nowUs, gateway, ...args],
+      read: reply => reply,
+      expected,
+    })
+  }
+
+  #compareSnapshots(): void {
+    const { nowUs } = this.#history
+    this.#steps.push({
+      what: `the state after call ${this.#count}`,
+      command: ['evalsha', SCRIPTS.status.sha, 1, this.#prefix, nowUs, 'nobody', ALL],
+      read: reply => plain(readSnapshot(reply as ScriptReply)),
+      expected: plain(this.#twin.room.snapshot(ALL, nowUs / 1000)),
+    })
+  }
+
+  /** Who comes first, among clients, heads and idle users, and behind each head. */
+  #compareOrders(): void {
+    for (const [rank, queue] of this.#twin.room.queues.entries()) {
+      this.#compareSet(`small:${rank}`, queue.small.entries())
+      this.#compareSet(`large:${rank}`, queue.large.entries())
+      for (const client of queue.clients.values()) this.#compareClient(client, rank)
+    }
+  }
+
+  #compareClient(client: ClientLine, rank: number): void {
+    const heads = new Map([...client.users.values()].map(user => [user.tickets[0]!.key, user.tickets[0]!.id]))
+    const named = (entries: [string, number][]) => entries.map(([key, score]) => [`${key}${heads.get(key)}`, score])
+    this.#compareSet(`small:${rank}:${client.name}`, named(client.small.entries()))
+    this.#compareSet(`large:${rank}:${client.name}`, named(client.large.entries()))
+    this.#compareSet(`idle:${rank}:${client.name}`, client.idle.entries())
+    for (const user of client.users.values()) {
+      const behind = user.tickets.slice(1).map(ticket => [ticket.id, Number(ticket.key)])
+      this.#compareSet(`line:${rank}:${client.name.length}:${client.name}:${user.name}`, behind)
+    }
+  }
+
+  #compareSet(name: string, expected: unknown[][]): void {
+    this.#steps.push({
+      what: `${name} after call ${this.#count}`,
+      command: ['zrange', `${this.#prefix}${name}`, 0, -1, 'WITHSCORES'],
+      read: reply => pairs(reply as string[]),
+      expected: plain(expected),
+    })
+  }
+
+  async #check(): Promise<void> {
+    const pipeline = redis.pipeline()
+    for (const { command } of this.#steps) pipeline.call(...command)
+    const replies = (await pipeline.exec())!
+    for (const [index, { what, expected, read }] of this.#steps.entries()) {
+      const [error, reply] = replies[index]!
+      const message = `SEED=${this.seed}, ${what}`
+      assert.equal(error, null, `${message}: ${error?.message}`)
+      assert.deepEqual(read(reply), expected, message)
+    }
+    this.#steps = []
+  }
+}
+
+/** −0 is 0. */
+function plain<Value>(value: Value): Value {
+  if (typeof value === 'number') return (value + 0) as Value
+  if (Array.isArray(value)) return value.map(plain) as Value
+  if (value === null || typeof value !== 'object') return value
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plain(part)])) as Value
+}
+
+function pairs(flat: string[]): [string, number][] {
+  return flat.flatMap((name, index) => (index % 2 === 0 ? [[name, plain(Number(flat[index + 1]))]] : [])) as [
+    string,
+    number,
+  ][]
+}
+
+test('random histories give the same replies and the same state in Lua and in TypeScript', async t => {
+  const given = process.env.SEED
+  const fresh = Number(process.hrtime.bigint() % 1_000_000_000n)
+  const seeds = given ? [Number(given)] : [...Array.from({ length: HISTORIES - 1 }, (_, index) => index + 1), fresh]
+  if (!given) t.diagnostic(`fresh seed: SEED=${fresh}`)
+  for (const seed of seeds) {
+    await new Twins(seed).run(CALLS)
+    await redis.flushall()
+  }
+})

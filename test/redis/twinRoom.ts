@@ -1,0 +1,163 @@
+// The engine of domain/ behind the interface of its twin in Redis: the same arguments, the same replies, outboxes and all.
+import type { PoolQuota } from '../../src/domain/pool.ts'
+import type { Entry, RoomSettings } from '../../src/domain/room.ts'
+import type { TicketAsk } from '../../src/domain/ticket.ts'
+import { WaitingRoom } from '../../src/domain/waitingRoom.ts'
+import type { SCRIPTS } from '../../src/redis/scripts.ts'
+
+export type Verb = Exclude<keyof typeof SCRIPTS, 'status'>
+
+export interface Call {
+  verb: Verb
+  nowUs: number
+  gateway: string
+  /** As the script gets them, after time and gateway. */
+  args: (string | number)[]
+}
+
+export type Result = number | string | (number | string)[]
+
+/** napMs, results, grants. */
+export type Reply = [number, Result[], string[]]
+
+export class TwinRoom {
+  readonly room: WaitingRoom
+  readonly #outboxes = new Map<string, string[]>()
+  readonly #asks = new Map<string, TicketAsk>()
+  #version: string
+
+  constructor({ nowUs, args }: Call) {
+    this.room = new WaitingRoom(settingsOf(args), nowUs / 1000)
+    this.#version = String(args[0])
+  }
+
+  call({ verb, nowUs, gateway, args }: Call): Reply {
+    const nowMs = nowUs / 1000
+    const results = this.#run(verb, args, gateway, nowMs)
+    const told = new Set<string>()
+    const width = verb === 'acquire' ? 7 : 1
+    if (verb === 'acquire' || verb === 'requeue' || verb === 'cancel') {
+      for (const [index, result] of results.entries()) {
+        const isTold = Array.isArray(result) ? result[0] === 'granted' : typeof result === 'string'
+        if (isTold) told.add(String(args[index * width]))
+      }
+    }
+    for (const grant of this.room.takeGrants()) this.#outbox(grant.gateway).push(grant.ticketId, grant.pool)
+    const outbox = this.#outbox(gateway).splice(0)
+    const grants = outbox.filter((_, index) => !told.has(outbox[index - (index % 2)]!))
+    return [ceil(this.room.napMs), results, grants]
+  }
+
+  #run(verb: Verb, args: (string | number)[], gateway: string, nowMs: number): Result[] {
+    const { room } = this
+    switch (verb) {
+      case 'acquire':
+        return chunks(args, 7).map(ask => entryResult(room.acquire(this.#ask(ask, gateway, nowMs), nowMs)))
+      case 'settle':
+        return chunks(args, 2).map(([id, charged]) => Number(room.settle(String(id), Number(charged), nowMs)))
+      case 'requeue':
+        return args.map(id => {
+          const entry = room.requeue(String(id), nowMs)
+          return entry ? entryResult(entry) : ['unknown']
+        })
+      case 'cancel':
+        return args.map(id => this.#cancel(String(id), nowMs))
+      case 'tick':
+        room.tick(gateway, nowMs)
+        return []
+      case 'drain':
+        room.drain(nowMs)
+        return []
+      case 'configure':
+        return [this.#configure(args, nowMs)]
+      case 'gate': {
+        const before = room.pools.find(pool => pool.name === args[0])?.gate
+        room.setGate(String(args[0]), Number(args[1]), nowMs)
+        return [before === undefined || before === args[1] ? 0 : 1]
+      }
+      case 'pace': {
+        const believed = { requestsPerMinute: quotaOf(args[1]!), tokensPerMinute: quotaOf(args[2]!) }
+        room.setPace(String(args[0]), believed, nowMs)
+        return [room.pools.some(pool => pool.name === args[0]) ? 1 : 0]
+      }
+    }
+  }
+
+  #cancel(id: string, nowMs: number): Result {
+    if (!this.room.cancel(id, nowMs)) return this.room.poolOf(id) ?? 0
+    const { short, retryAfterMs } = this.room.busy(this.#asks.get(id)!, nowMs)
+    return ['left', short, Math.ceil(retryAfterMs)]
+  }
+
+  /** Of a ticket that is known already the first ask counts. */
+  #ask(args: (string | number)[], gateway: string, nowMs: number): TicketAsk {
+    const ask = askOf(args, gateway, nowMs)
+    if (this.room.poolOf(ask.id) === undefined && !this.room.isWaiting(ask.id)) this.#asks.set(ask.id, ask)
+    return ask
+  }
+
+  #configure(args: (string | number)[], nowMs: number): number {
+    if (args[0] === this.#version) {
+      // Brings the room up to now, and that is all.
+      this.room.snapshot(0, nowMs)
+      return 0
+    }
+    this.#version = String(args[0])
+    this.room.configure(settingsOf(args), nowMs)
+    return 1
+  }
+
+  #outbox(gateway: string): string[] {
+    const outbox = this.#outboxes.get(gateway) ?? []
+    this.#outboxes.set(gateway, outbox)
+    return outbox
+  }
+}
+
+function ceil(napMs: number | undefined): number {
+  return napMs === undefined ? -1 : Math.ceil(napMs)
+}
+
+function entryResult(entry: Entry): Result {
+  if (entry.kind === 'granted') return ['granted', entry.pool]
+  if (entry.kind === 'waiting') return ['waiting', Math.ceil(entry.etaMs)]
+  return ['refused', entry.code, entry.busy.short, Math.ceil(entry.busy.retryAfterMs)]
+}
+
+function askOf(args: (string | number)[], gateway: string, nowMs: number): TicketAsk {
+  const [id, rank, client, weight, user, tokens, leftMs] = args as [
+    string,
+    number,
+    string,
+    number,
+    string,
+    number,
+    number,
+  ]
+  return { id, rank, client, weight, user, tokens, deadlineMs: nowMs + leftMs, gateway }
+}
+
+function settingsOf(args: (string | number)[]): RoomSettings {
+  const [, burstShare, maxWaiting, maxWaitingPerClient, , ...pools] = args
+  return {
+    burstShare: Number(burstShare),
+    maxWaiting: Number(maxWaiting),
+    maxWaitingPerClient: Number(maxWaitingPerClient),
+    pools: chunks(pools, 3).map(([name, requests, tokens]) => ({
+      name: String(name),
+      ...quotas(quotaOf(requests!), quotaOf(tokens!)),
+    })),
+  }
+}
+
+function quotas(requestsPerMinute: number | undefined, tokensPerMinute: number | undefined): PoolQuota {
+  return { requestsPerMinute, tokensPerMinute }
+}
+
+function quotaOf(text: string | number): number | undefined {
+  return text === '' ? undefined : Number(text)
+}
+
+function chunks<Item>(items: Item[], width: number): Item[][] {
+  return Array.from({ length: items.length / width }, (_, index) => items.slice(index * width, (index + 1) * width))
+}
