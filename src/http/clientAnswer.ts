@@ -8,6 +8,7 @@ import type { Response } from '../transport/onePort.ts'
 import type { Operation } from '../wire/operations.ts'
 import { refusalReply, retryHints } from './refusals.ts'
 
+const CONTENT_LENGTH = 'content-length'
 const HINTS = new Set(['retry-after', 'x-amz-retry-after', 'retry-after-ms'])
 
 /** How long a client that takes no bytes may hold its upstream call. */
@@ -22,6 +23,10 @@ export class ClientAnswer implements Answer {
   readonly #requestId: string
   readonly #patience: Patience
   #flow: FlowControl | undefined
+  /** Bytes that a declared length still promises. */
+  #owed = Number.NaN
+  /** The body's last bytes: they leave with its end, in one write. */
+  #last: Buffer | undefined
 
   constructor(response: Response, dialect: Operation['dialect'], requestId: string, patience: Patience) {
     this.#patience = patience
@@ -32,32 +37,48 @@ export class ClientAnswer implements Answer {
 
   head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
     this.#flow = flow
+    const response = this.#response
     const kept = notes.retryAfterMs === undefined ? headers : withoutHints(headers)
-    writeHead(this.#response, status, kept.concat(noteHeaders(notes)))
+    writeHead(response, status, kept.concat(noteHeaders(notes)))
+    this.#owed = declaredLength(headers)
     // A stream's head goes out at once; that of a body of known length may wait for the body, which is on its way.
-    if (this.#response instanceof ServerResponse && !hasLength(headers)) this.#response.flushHeaders()
+    if (Number.isNaN(this.#owed) && response instanceof ServerResponse) response.flushHeaders()
   }
 
-  /**
-   * A slow reader holds the upstream: at most one high-water mark of bytes is kept for it. One that does not read at all
-   * is cut off, or it would hold an upstream connection for ever.
-   */
+  /** A slow reader holds the upstream: at most one high-water mark of bytes is kept for it. */
   data(chunk: Buffer): void {
     const response: Writable = this.#response
+    this.#owed -= chunk.length
+    if (this.#owed === 0) {
+      this.#last = chunk
+      return
+    }
     if (response.write(chunk)) return
     const flow = this.#flow
-    const forget = this.#patience.clock.after(this.#patience.stallTimeoutMs, () => this.cut())
     flow?.pause()
-    response.once('close', forget)
-    response.once('drain', () => {
-      forget()
-      response.off('close', forget)
-      flow?.resume()
-    })
+    this.#cutUnless('drain', () => flow?.resume())
   }
 
   end(): void {
-    this.#response.end()
+    const response: Writable = this.#response
+    if (!this.#last) {
+      response.end()
+      return
+    }
+    response.end(this.#last)
+    if (response.writableLength >= response.writableHighWaterMark) this.#cutUnless('finish')
+  }
+
+  /** One that does not read at all is cut off, or it would hold an upstream connection for ever. */
+  #cutUnless(event: 'drain' | 'finish', taken?: () => void): void {
+    const response: Writable = this.#response
+    const forget = this.#patience.clock.after(this.#patience.stallTimeoutMs, () => this.cut())
+    response.once('close', forget)
+    response.once(event, () => {
+      forget()
+      response.off('close', forget)
+      taken?.()
+    })
   }
 
   /**
@@ -87,8 +108,13 @@ function withoutHints(headers: string[]): string[] {
   return headers.filter((_part, i) => !HINTS.has(headers[i - (i % 2)]!.toLowerCase()))
 }
 
-function hasLength(headers: string[]): boolean {
-  return headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
+/** NaN: the head declares none. */
+function declaredLength(headers: string[]): number {
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i]!
+    if (name.length === CONTENT_LENGTH.length && name.toLowerCase() === CONTENT_LENGTH) return Number(headers[i + 1])
+  }
+  return Number.NaN
 }
 
 function noteHeaders(notes: Notes): string[] {
