@@ -1,5 +1,6 @@
 // The answer to one invocation, written straight to the socket: HTTP/1.1 or HTTP/2, with the client's pace kept.
-import { ServerResponse } from 'node:http'
+import { ServerResponse, validateHeaderValue } from 'node:http'
+import type { OutgoingHttpHeaders } from 'node:http2'
 import type { Writable } from 'node:stream'
 import type { Clock } from '../domain/clock.ts'
 import type { Refusal } from '../domain/refusal.ts'
@@ -19,6 +20,7 @@ export interface Patience {
 
 export class ClientAnswer implements Answer {
   readonly #response: Response
+  readonly #body: Writable
   readonly #dialect: Operation['dialect']
   readonly #requestId: string
   readonly #patience: Patience
@@ -31,6 +33,7 @@ export class ClientAnswer implements Answer {
   constructor(response: Response, dialect: Operation['dialect'], requestId: string, patience: Patience) {
     this.#patience = patience
     this.#response = response
+    this.#body = bodyOf(response)
     this.#dialect = dialect
     this.#requestId = requestId
   }
@@ -47,36 +50,35 @@ export class ClientAnswer implements Answer {
 
   /** A slow reader holds the upstream: at most one high-water mark of bytes is kept for it. */
   data(chunk: Buffer): void {
-    const response: Writable = this.#response
     this.#owed -= chunk.length
     if (this.#owed === 0) {
       this.#last = chunk
       return
     }
-    if (response.write(chunk)) return
+    if (this.#body.write(chunk)) return
     const flow = this.#flow
     flow?.pause()
     this.#cutUnless('drain', () => flow?.resume())
   }
 
   end(): void {
-    const response: Writable = this.#response
+    const body = this.#body
     if (!this.#last) {
-      response.end()
+      body.end()
       return
     }
-    response.end(this.#last)
-    if (response.writableLength >= response.writableHighWaterMark) this.#cutUnless('finish')
+    body.end(this.#last)
+    if (body.writableLength >= body.writableHighWaterMark) this.#cutUnless('finish')
   }
 
   /** One that does not read at all is cut off, or it would hold an upstream connection for ever. */
   #cutUnless(event: 'drain' | 'finish', taken?: () => void): void {
-    const response: Writable = this.#response
+    const body = this.#body
     const forget = this.#patience.clock.after(this.#patience.stallTimeoutMs, () => this.cut())
-    response.once('close', forget)
-    response.once(event, () => {
+    body.once('close', forget)
+    body.once(event, () => {
       forget()
-      response.off('close', forget)
+      body.off('close', forget)
       taken?.()
     })
   }
@@ -94,10 +96,10 @@ export class ClientAnswer implements Answer {
   }
 
   refuse(refusal: Refusal, notes?: Notes): void {
-    if (this.#response.headersSent || this.#response.destroyed) return
+    if (this.#response.headersSent || this.#body.destroyed) return
     const { status, headers, body } = refusalReply(refusal, this.#dialect, this.#requestId)
     writeHead(this.#response, status, notes ? headers.concat(noteHeaders(notes)) : headers)
-    this.#response.end(body)
+    this.#body.end(body)
   }
 }
 
@@ -143,16 +145,36 @@ const SINGLE = new Set([
   'server',
 ])
 
-/** Repeated headers stay repeated in both protocols. */
+/** Where the body goes. In HTTP/2 the stream itself, so that `writeHead` can say how it ends. */
+export function bodyOf(response: Response): Writable {
+  return response instanceof ServerResponse ? response : response.stream
+}
+
+/** Repeated headers stay repeated in both protocols. Throws when a value cannot be sent. */
 export function writeHead(response: Response, status: number, headers: string[]): void {
   if (response instanceof ServerResponse) {
     response.writeHead(status, headers)
     return
   }
+  const { stream } = response
+  if (stream.destroyed || stream.closed) return
+  // Trailers, even none, cost a frame of their own, a write to the socket and a turn of the event loop. Without them
+  // node ends a stream before it resets it: a cut answer would look whole, but for a length that it does not reach.
+  stream.respond(http2Headers(status, headers), { waitForTrailers: Number.isNaN(declaredLength(headers)) })
+}
+
+function http2Headers(status: number, headers: string[]): OutgoingHttpHeaders {
+  const named: OutgoingHttpHeaders = Object.create(null)
+  named[':status'] = status
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i]!.toLowerCase()
-    if (name === 'connection' || (SINGLE.has(name) && response.hasHeader(name))) continue
-    response.appendHeader(name, headers[i + 1]!)
+    const value = headers[i + 1]!
+    const earlier = named[name]
+    if (name === 'connection' || (earlier !== undefined && SINGLE.has(name))) continue
+    validateHeaderValue(name, value)
+    if (earlier === undefined) named[name] = value
+    else if (Array.isArray(earlier)) earlier.push(value)
+    else named[name] = [String(earlier), value]
   }
-  response.writeHead(status)
+  return named
 }
