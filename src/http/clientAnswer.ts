@@ -9,6 +9,8 @@ import type { Response } from '../transport/onePort.ts'
 import type { Operation } from '../wire/operations.ts'
 import { refusalReply, retryHints } from './refusals.ts'
 
+/** Beyond it a copy would cost more than a second piece. */
+const JOINED_BYTES = 16 * 1024
 const CONTENT_LENGTH = 'content-length'
 const HINTS = new Set(['retry-after', 'x-amz-retry-after', 'retry-after-ms'])
 
@@ -67,7 +69,10 @@ export class ClientAnswer implements Answer {
       body.end()
       return
     }
-    body.end(this.#last)
+    // As a string it is joined to the head, and node writes one piece where a buffer would be a second.
+    if (body instanceof ServerResponse && this.#last.length <= JOINED_BYTES)
+      body.end(this.#last.toString('latin1'), 'latin1')
+    else body.end(this.#last)
     if (body.writableLength >= body.writableHighWaterMark) this.#cutUnless('finish')
   }
 
