@@ -9,6 +9,7 @@ import { type Sluice, simulatorSettings, startSluice } from './serve.ts'
 import { startSimulator } from './simulator/server.ts'
 import { systemClock } from './system.ts'
 import { createLog, LOG_LEVELS, type Logger } from './telemetry/log.ts'
+import { boundReadBuffers } from './transport/readBuffers.ts'
 
 const USAGE = `sluice [serve] [--config FILE]            start the proxy
 sluice check [--config FILE]              list every fault of a config; exit 1 if there is one
@@ -100,6 +101,7 @@ function check({ file }: Options): void {
 async function serve({ file }: Options): Promise<void> {
   const config = load(file)
   const log = createLog(logLevel())
+  boundReadBuffers()
   const bearerToken = process.env.AWS_BEARER_TOKEN_BEDROCK
   const starting = startSluice(config, log, { bearerToken })
   stopOnSignals(async graceMs => (await starting).stop(graceMs), config.server.drainMs, log)

@@ -2,7 +2,7 @@
 import { BedrockRuntimeClient } from '@aws-sdk/client-bedrock-runtime'
 import type { PoolSettings } from '../domain/model.ts'
 import type { Operation } from '../wire/operations.ts'
-import { type Credentials, createSigner, type Signable } from './signer.ts'
+import { type Credentials, createSigner, type Sign } from './signer.ts'
 
 export interface FarSide {
   /** scheme://host[:port] */
@@ -11,7 +11,7 @@ export interface FarSide {
   /** Put before every path: '' or '/base'. */
   basePath: string
   /** Headers that prove who calls, host included; flat. */
-  authorize(request: Signable, nowMs: number): Promise<string[]>
+  authorize: Sign
 }
 
 export interface FarSideSettings {
@@ -56,7 +56,7 @@ function signed(url: string, region: string, credentials: () => Promise<Credenti
 function withBearer(url: string, token: string): FarSide {
   const where = place(url)
   const headers = ['host', where.host, 'authorization', `Bearer ${token}`]
-  return { ...where, authorize: async () => headers }
+  return { ...where, authorize: () => headers }
 }
 
 function place(url: string): Pick<FarSide, 'origin' | 'host' | 'basePath'> {

@@ -1,5 +1,5 @@
 // Signs, sends and listens: undici at the dispatch level, bytes handed on as they come.
-import { Agent } from 'undici'
+import { type Dispatcher, Pool } from 'undici'
 import type { Clock } from '../domain/clock.ts'
 import type { PoolSettings } from '../domain/model.ts'
 import type { Upstream, UpstreamRequest } from '../gateway/ports.ts'
@@ -8,6 +8,7 @@ import { type FarSide, type FarSideSettings, farSides } from './farSide.ts'
 import { upstreamHeaders } from './headers.ts'
 import { rewriteModelId } from './modelIdRewrite.ts'
 import { Reply } from './reply.ts'
+import type { Signable } from './signer.ts'
 
 export interface UpstreamSettings {
   connectTimeoutMs: number
@@ -29,8 +30,56 @@ export interface BedrockUpstream extends Upstream {
   close(): Promise<void>
 }
 
+/** A far side and the connections to its origin. */
+interface Way {
+  side: FarSide
+  connections: Dispatcher
+}
+
 export function createUpstream(settings: UpstreamSettings & FarSideSettings, clock: Clock): BedrockUpstream {
-  const agent = new Agent({
+  const ways = new Map<PoolSettings, Record<Operation['plane'], Way>>()
+  const byOrigin = new Map<string, Pool>()
+  const wayOf = (side: FarSide): Way => {
+    let connections = byOrigin.get(side.origin)
+    if (!connections) {
+      connections = connect(side.origin, settings)
+      byOrigin.set(side.origin, connections)
+    }
+    return { side, connections }
+  }
+  const waysOf = (pool: PoolSettings): Record<Operation['plane'], Way> => {
+    const { runtime, control } = farSides(pool, settings)
+    const both = { runtime: wayOf(runtime), control: wayOf(control) }
+    ways.set(pool, both)
+    return both
+  }
+  // A fault before the dispatch (no credentials, say) is the upstream's as much as one after it.
+  const dispatch = async (pool: PoolSettings, request: UpstreamRequest, reply: Reply) => {
+    const { side, connections } = (ways.get(pool) ?? waysOf(pool))[request.operation.plane]
+    const { rawUrl, body } = addressed(pool, request)
+    const path = side.basePath + rawUrl
+    const { method } = request.operation
+    const signed = side.authorize(signable(method, side.host, path, body), clock.nowMs())
+    const proof = Array.isArray(signed) ? signed : await signed
+    if (reply.abandoned) return
+    const headers = upstreamHeaders(request.headers)
+    headers.push(...proof)
+    connections.dispatch({ path, method, headers, body: body.length > 0 ? body : null }, reply)
+  }
+  return {
+    send(pool, request, receiver) {
+      const reply = new Reply(request.operation, receiver, clock)
+      dispatch(pool, request, reply).catch(error => reply.failed(error))
+      return () => reply.abandon()
+    },
+    async close() {
+      await Promise.all([...byOrigin.values()].map(connections => connections.destroy()))
+    },
+  }
+}
+
+function connect(origin: string, settings: UpstreamSettings): Pool {
+  return new Pool(origin, {
     connections: settings.maxConnections,
     connect: { timeout: settings.connectTimeoutMs },
     headersTimeout: settings.headersTimeoutMs,
@@ -39,59 +88,12 @@ export function createUpstream(settings: UpstreamSettings & FarSideSettings, clo
     maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
     pipelining: 1,
   })
-  const known = new Map<PoolSettings, ReturnType<typeof farSides>>()
-  const sideOf = (pool: PoolSettings, plane: Operation['plane']): FarSide => {
-    let sides = known.get(pool)
-    if (!sides) {
-      sides = farSides(pool, settings)
-      known.set(pool, sides)
-    }
-    return sides[plane]
-  }
-  return {
-    send(pool, request, receiver) {
-      const reply = new Reply(request.operation, receiver, clock)
-      const dispatched = async () => dispatch(agent, sideOf(pool, request.operation.plane), pool, request, reply, clock)
-      // A fault before the dispatch (no credentials, say) is the upstream's as much as one after it.
-      dispatched().catch(error => reply.failed(error))
-      return () => reply.abandon()
-    },
-    close: () => agent.destroy(),
-  }
 }
 
-async function dispatch(
-  agent: Agent,
-  side: FarSide,
-  pool: PoolSettings,
-  request: UpstreamRequest,
-  reply: Reply,
-  clock: Clock,
-): Promise<void> {
-  const { rawUrl, body } = addressed(pool, request)
-  const path = side.basePath + rawUrl
+function signable(method: string, host: string, path: string, body: Buffer): Signable {
   const query = path.indexOf('?')
-  const proof = await side.authorize(
-    {
-      method: request.operation.method,
-      host: side.host,
-      rawPath: query < 0 ? path : path.slice(0, query),
-      rawQuery: query < 0 ? '' : path.slice(query + 1),
-      body,
-    },
-    clock.nowMs(),
-  )
-  if (reply.abandoned) return
-  agent.dispatch(
-    {
-      origin: side.origin,
-      path,
-      method: request.operation.method,
-      headers: upstreamHeaders(request.headers).concat(proof),
-      body: body.length > 0 ? body : null,
-    },
-    reply,
-  )
+  if (query < 0) return { method, host, rawPath: path, rawQuery: '', body }
+  return { method, host, rawPath: path.slice(0, query), rawQuery: path.slice(query + 1), body }
 }
 
 function addressed(pool: PoolSettings, request: UpstreamRequest): { rawUrl: string; body: Buffer } {

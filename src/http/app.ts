@@ -1,8 +1,9 @@
-// The Fastify app: the data plane on every path, the operations routes beside it. Built apart from the process, so that
+// The app: the data plane on every path, Fastify's operations routes beside it. Built apart from the process, so that
 // tests can run it on a port of their own.
+import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { createOnePort, type OnePortOptions } from '../transport/onePort.ts'
+import { createOnePort, type OnePortOptions, type Request } from '../transport/onePort.ts'
 import { answerClientError } from './clientError.ts'
 import { createDataPlane, type DataPlaneParts } from './dataPlane.ts'
 
@@ -23,24 +24,30 @@ export interface AppParts {
 
 export function buildApp(parts: AppParts): FastifyInstance {
   const dataPlane = createDataPlane(parts.dataPlane)
-  const app = Fastify({
-    serverFactory: handler => createOnePort(parts.port, handler as Parameters<typeof createOnePort>[1]) as never,
-    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, parts.dataPlane.newId()),
-    // An undecodable path is the data plane's to refuse, in Bedrock's shape.
-    frameworkErrors: (_error, request, reply) => {
-      reply.hijack()
-      serve(request.raw, reply.raw)
-    },
-    exposeHeadRoutes: false,
-    // A request that raced with the shutdown is served: its client has done nothing wrong.
-    return503OnClosing: false,
-    logger: false,
-  })
   const serve: typeof dataPlane = (request, response) =>
     dataPlane(request, response).catch(error => {
       parts.fault(error)
       response.destroy()
     })
+  const app = Fastify({
+    // Fastify hears of the operations routes alone: everything else goes past it, body and all, as it came.
+    serverFactory: handle => {
+      const port = createOnePort(parts.port, (request, response) => {
+        if (isForOperations(request)) handle(request as never, response as never)
+        else {
+          // While it drains, an HTTP/1.1 client is told to take its next request elsewhere.
+          if (!port.listening && response instanceof ServerResponse) response.setHeader('connection', 'close')
+          serve(request, response)
+        }
+      })
+      return port as never
+    },
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, parts.dataPlane.newId()),
+    exposeHeadRoutes: false,
+    // A request that raced with the shutdown is served: its client has done nothing wrong.
+    return503OnClosing: false,
+    logger: false,
+  })
 
   app.get('/healthz', async () => ({ status: 'ok' }))
   app.get('/readyz', async (_request, reply) => {
@@ -52,19 +59,13 @@ export function buildApp(parts: AppParts): FastifyInstance {
     const { contentType, text } = await parts.metrics()
     return reply.header('content-type', contentType).send(text)
   })
-  // Taken over before any body parser: the body must stay the bytes that came.
-  app.route({
-    method: app.supportedMethods,
-    url: '/*',
-    onRequest: (request, reply) => {
-      reply.hijack()
-      serve(request.raw, reply.raw)
-    },
-    handler: () => {},
-  })
-  app.setNotFoundHandler((request, reply) => {
-    reply.hijack()
-    serve(request.raw, reply.raw)
-  })
   return app
+}
+
+const OPERATIONS_PATHS = new Set(['/healthz', '/readyz', '/status', '/metrics'])
+
+function isForOperations({ method, url = '' }: Request): boolean {
+  if (method !== 'GET') return false
+  const query = url.indexOf('?')
+  return OPERATIONS_PATHS.has(query < 0 ? url : url.slice(0, query))
 }

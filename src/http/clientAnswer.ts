@@ -1,5 +1,6 @@
 // The answer to one invocation, written straight to the socket: HTTP/1.1 or HTTP/2, with the client's pace kept.
-import { ServerResponse } from 'node:http'
+import { ServerResponse, validateHeaderValue } from 'node:http'
+import type { OutgoingHttpHeaders } from 'node:http2'
 import type { Writable } from 'node:stream'
 import type { Clock } from '../domain/clock.ts'
 import type { Refusal } from '../domain/refusal.ts'
@@ -8,6 +9,9 @@ import type { Response } from '../transport/onePort.ts'
 import type { Operation } from '../wire/operations.ts'
 import { refusalReply, retryHints } from './refusals.ts'
 
+/** Beyond it a copy would cost more than a second piece. */
+const JOINED_BYTES = 16 * 1024
+const CONTENT_LENGTH = 'content-length'
 const HINTS = new Set(['retry-after', 'x-amz-retry-after', 'retry-after-ms'])
 
 /** How long a client that takes no bytes may hold its upstream call. */
@@ -18,46 +22,70 @@ export interface Patience {
 
 export class ClientAnswer implements Answer {
   readonly #response: Response
+  readonly #body: Writable
   readonly #dialect: Operation['dialect']
   readonly #requestId: string
   readonly #patience: Patience
   #flow: FlowControl | undefined
+  /** Bytes that a declared length still promises. */
+  #owed = Number.NaN
+  /** The body's last bytes: they leave with its end, in one write. */
+  #last: Buffer | undefined
 
   constructor(response: Response, dialect: Operation['dialect'], requestId: string, patience: Patience) {
     this.#patience = patience
     this.#response = response
+    this.#body = bodyOf(response)
     this.#dialect = dialect
     this.#requestId = requestId
   }
 
   head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
     this.#flow = flow
+    const response = this.#response
     const kept = notes.retryAfterMs === undefined ? headers : withoutHints(headers)
-    writeHead(this.#response, status, kept.concat(noteHeaders(notes)))
+    writeHead(response, status, kept.concat(noteHeaders(notes)))
+    this.#owed = declaredLength(headers)
     // A stream's head goes out at once; that of a body of known length may wait for the body, which is on its way.
-    if (this.#response instanceof ServerResponse && !hasLength(headers)) this.#response.flushHeaders()
+    if (Number.isNaN(this.#owed) && response instanceof ServerResponse) response.flushHeaders()
   }
 
-  /**
-   * A slow reader holds the upstream: at most one high-water mark of bytes is kept for it. One that does not read at all
-   * is cut off, or it would hold an upstream connection for ever.
-   */
+  /** A slow reader holds the upstream: at most one high-water mark of bytes is kept for it. */
   data(chunk: Buffer): void {
-    const response: Writable = this.#response
-    if (response.write(chunk)) return
+    this.#owed -= chunk.length
+    if (this.#owed === 0) {
+      this.#last = chunk
+      return
+    }
+    if (this.#body.write(chunk)) return
     const flow = this.#flow
-    const forget = this.#patience.clock.after(this.#patience.stallTimeoutMs, () => this.cut())
     flow?.pause()
-    response.once('close', forget)
-    response.once('drain', () => {
-      forget()
-      response.off('close', forget)
-      flow?.resume()
-    })
+    this.#cutUnless('drain', () => flow?.resume())
   }
 
   end(): void {
-    this.#response.end()
+    const body = this.#body
+    if (!this.#last) {
+      body.end()
+      return
+    }
+    // As a string it is joined to the head, and node writes one piece where a buffer would be a second.
+    if (body instanceof ServerResponse && this.#last.length <= JOINED_BYTES)
+      body.end(this.#last.toString('latin1'), 'latin1')
+    else body.end(this.#last)
+    if (body.writableLength >= body.writableHighWaterMark) this.#cutUnless('finish')
+  }
+
+  /** One that does not read at all is cut off, or it would hold an upstream connection for ever. */
+  #cutUnless(event: 'drain' | 'finish', taken?: () => void): void {
+    const body = this.#body
+    const forget = this.#patience.clock.after(this.#patience.stallTimeoutMs, () => this.cut())
+    body.once('close', forget)
+    body.once(event, () => {
+      forget()
+      body.off('close', forget)
+      taken?.()
+    })
   }
 
   /**
@@ -73,10 +101,10 @@ export class ClientAnswer implements Answer {
   }
 
   refuse(refusal: Refusal, notes?: Notes): void {
-    if (this.#response.headersSent || this.#response.destroyed) return
+    if (this.#response.headersSent || this.#body.destroyed) return
     const { status, headers, body } = refusalReply(refusal, this.#dialect, this.#requestId)
     writeHead(this.#response, status, notes ? headers.concat(noteHeaders(notes)) : headers)
-    this.#response.end(body)
+    this.#body.end(body)
   }
 }
 
@@ -87,8 +115,13 @@ function withoutHints(headers: string[]): string[] {
   return headers.filter((_part, i) => !HINTS.has(headers[i - (i % 2)]!.toLowerCase()))
 }
 
-function hasLength(headers: string[]): boolean {
-  return headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
+/** NaN: the head declares none. */
+function declaredLength(headers: string[]): number {
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i]!
+    if (name.length === CONTENT_LENGTH.length && name.toLowerCase() === CONTENT_LENGTH) return Number(headers[i + 1])
+  }
+  return Number.NaN
 }
 
 function noteHeaders(notes: Notes): string[] {
@@ -117,16 +150,36 @@ const SINGLE = new Set([
   'server',
 ])
 
-/** Repeated headers stay repeated in both protocols. */
+/** Where the body goes. In HTTP/2 the stream itself, so that `writeHead` can say how it ends. */
+export function bodyOf(response: Response): Writable {
+  return response instanceof ServerResponse ? response : response.stream
+}
+
+/** Repeated headers stay repeated in both protocols. Throws when a value cannot be sent. */
 export function writeHead(response: Response, status: number, headers: string[]): void {
   if (response instanceof ServerResponse) {
     response.writeHead(status, headers)
     return
   }
+  const { stream } = response
+  if (stream.destroyed || stream.closed) return
+  // Trailers, even none, cost a frame of their own, a write to the socket and a turn of the event loop. Without them
+  // node ends a stream before it resets it: a cut answer would look whole, but for a length that it does not reach.
+  stream.respond(http2Headers(status, headers), { waitForTrailers: Number.isNaN(declaredLength(headers)) })
+}
+
+function http2Headers(status: number, headers: string[]): OutgoingHttpHeaders {
+  const named: OutgoingHttpHeaders = Object.create(null)
+  named[':status'] = status
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i]!.toLowerCase()
-    if (name === 'connection' || (SINGLE.has(name) && response.hasHeader(name))) continue
-    response.appendHeader(name, headers[i + 1]!)
+    const value = headers[i + 1]!
+    const earlier = named[name]
+    if (name === 'connection' || (earlier !== undefined && SINGLE.has(name))) continue
+    validateHeaderValue(name, value)
+    if (earlier === undefined) named[name] = value
+    else if (Array.isArray(earlier)) earlier.push(value)
+    else named[name] = [String(earlier), value]
   }
-  response.writeHead(status)
+  return named
 }

@@ -9,7 +9,7 @@ import { Presence } from '../gateway/presence.ts'
 import type { Request, Response } from '../transport/onePort.ts'
 import { type Demand, readDemand } from '../wire/demand.ts'
 import { matchOperation, type Operation, type Route } from '../wire/operations.ts'
-import { ClientAnswer, writeHead } from './clientAnswer.ts'
+import { bodyOf, ClientAnswer, writeHead } from './clientAnswer.ts'
 import { identify } from './identity.ts'
 import { refusalReply } from './refusals.ts'
 import { discardBody, readBody } from './requestBody.ts'
@@ -47,11 +47,9 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       refuseEarly(parts, request, response, id, malformed(identity.message), match.route.operation)
       return
     }
-    // Listens from the start: a client may leave while its body is still on the way.
+    // Listens from the start: a client may leave while its body is still on the way. Once it is answered, nobody asks.
     const presence = new Presence()
-    response.on('close', () => {
-      if (!response.writableEnded) presence.leave()
-    })
+    bodyOf(response).on('close', () => presence.leave())
     const read = await readBody(request, parts.maxBodyBytes)
     if (read.kind === 'gone') return
     if (read.kind === 'too-large') {
@@ -153,7 +151,8 @@ function refuseEarly(
   const { status, headers, body } = refusalReply(early.refusal, operation?.dialect ?? dialectOf(request), id)
   const answer = () => {
     writeHead(response, status, headers.concat(early.headers ?? []))
-    response.end(request.method === 'HEAD' ? '' : body)
+    if (request.method === 'HEAD') bodyOf(response).end()
+    else bodyOf(response).end(body)
   }
   discardBody(request, answer)
 }

@@ -18,7 +18,8 @@ export function readBody(request: Request, limitBytes: number): Promise<BodyResu
       if (bytes <= limitBytes) chunks.push(chunk)
       else settle({ kind: 'too-large' })
     }
-    const onEnd = () => settle({ kind: 'ok', body: chunks.length === 1 ? chunks[0]! : concat(chunks) })
+    // The usual end, and nothing follows it: there is nobody left to be told to stop listening.
+    const onEnd = () => resolve({ kind: 'ok', body: chunks.length === 1 ? chunks[0]! : concat(chunks) })
     const onGone = () => settle({ kind: 'gone' })
     const settle = (result: BodyResult) => {
       request.off('data', onData)

@@ -1,17 +1,18 @@
 // Every metric's name, labels and meaning. Labels are bounded: models, pools, operations and codes come from config or code,
 // never from a request. docs/reference.md lists them; a test compares.
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Finished, ModelStatus } from '../gateway/ports.ts'
-
-/** Waits and LLM latencies span five decades: milliseconds when nothing waits, minutes when models think. */
-const SECONDS_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300]
+import { Histogram, type Tally } from './histogram.ts'
 
 const NOTHING = { requests: 0, sends: 0, reserved: 0, charged: 0, input: 0, output: 0, cacheRead: 0, cacheWrite: 0 }
 
 /** What counters gain between two scrapes. prom-client hashes labels at every increment; this is one look-up a request. */
 type Account = typeof NOTHING & {
   labels: Record<'model' | 'operation' | 'pool' | 'priority' | 'outcome' | 'status', string | number>
+  duration: Tally
+  wait?: Tally
+  firstByte?: Tally
 }
 
 export class Metrics {
@@ -44,16 +45,16 @@ export class Metrics {
     'model',
     'pool',
   ])
-  readonly #wait = this.#histogram('sluice_wait_seconds', 'Time an invocation waited for its turn.', [
+  readonly #wait = new Histogram('sluice_wait_seconds', 'Time an invocation waited for its turn.', [
     'model',
     'priority',
   ])
-  readonly #firstByte = this.#histogram(
+  readonly #firstByte = new Histogram(
     'sluice_first_byte_seconds',
     "From the send to the first byte of Bedrock's answer.",
     ['model', 'pool'],
   )
-  readonly #duration = this.#histogram('sluice_duration_seconds', 'An invocation, from arrival to its last byte.', [
+  readonly #duration = new Histogram('sluice_duration_seconds', 'An invocation, from arrival to its last byte.', [
     'model',
     'operation',
   ])
@@ -79,7 +80,9 @@ export class Metrics {
 
   async scrape(): Promise<{ contentType: string; text: string }> {
     this.#settleAccounts()
-    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
+    const histograms = [this.#wait, this.#firstByte, this.#duration].map(histogram => histogram.text())
+    const text = `${await this.#registry.metrics()}\n${histograms.join('\n\n')}\n`
+    return { contentType: this.#registry.contentType, text }
   }
 
   refused(refusal: Refusal, operation: string, model = 'none'): void {
@@ -92,16 +95,20 @@ export class Metrics {
     const account = this.#account(run, pool)
     account.requests += 1
     if (run.refusal) this.refused(run.refusal, operation, model)
-    this.#duration.observe({ model, operation }, run.totalMs / 1000)
+    account.duration.observe(run.totalMs / 1000)
     if (run.attempts === 0) return
-    this.#wait.observe({ model, priority: run.flow.priority }, run.waitMs / 1000)
+    account.wait ??= this.#wait.tally({ model, priority: run.flow.priority })
+    account.wait.observe(run.waitMs / 1000)
     for (const throttler of run.throttledBy) this.#throttled(model, throttler, run.reservedTokens)
     if (run.attempts > run.throttledBy.length) {
       account.sends += 1
       account.reserved += run.reservedTokens
       account.charged += run.chargedTokens
     }
-    if (run.firstByteMs !== undefined) this.#firstByte.observe({ model, pool }, run.firstByteMs / 1000)
+    if (run.firstByteMs !== undefined) {
+      account.firstByte ??= this.#firstByte.tally({ model, pool })
+      account.firstByte.observe(run.firstByteMs / 1000)
+    }
     if (!run.usage) return
     account.input += run.usage.inputTokens
     account.output += run.usage.outputTokens
@@ -122,7 +129,8 @@ export class Metrics {
     let account = this.#accounts.get(key)
     if (!account) {
       const { model, operation, outcome, status = 'none' } = run
-      account = { ...NOTHING, labels: { model, operation, pool, priority: run.flow.priority, outcome, status } }
+      const labels = { model, operation, pool, priority: run.flow.priority, outcome, status }
+      account = { ...NOTHING, labels, duration: this.#duration.tally({ model, operation }) }
       this.#accounts.set(key, account)
     }
     return account
@@ -145,10 +153,6 @@ export class Metrics {
 
   #counter<L extends string>(name: string, help: string, labelNames: L[]): Counter<L> {
     return new Counter({ name, help, labelNames, registers: [this.#registry] })
-  }
-
-  #histogram<L extends string>(name: string, help: string, labelNames: L[]): Histogram<L> {
-    return new Histogram({ name, help, labelNames, buckets: SECONDS_BUCKETS, registers: [this.#registry] })
   }
 
   #gauge<L extends string>(

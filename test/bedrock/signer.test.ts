@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { createHash, createHmac, hash } from 'node:crypto'
 import { test } from 'node:test'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { createSigner, decodeQuery } from '../../src/bedrock/signer.ts'
-import { authorization, canonicalRequest, type SecretKey, stringToSign } from '../support/sigv4.ts'
+import { type Credentials, createSigner, decodeQuery, type Sign } from '../../src/bedrock/signer.ts'
+import { authorization, canonicalRequest, type SecretKey, stringToSign, verify } from '../support/sigv4.ts'
 import {
   loadVectors,
   VECTOR_DATE_MS,
@@ -117,6 +117,74 @@ for (const vector of vectors) {
     assert.equal(signed.headers.authorization, vector.authorization)
   })
 }
+
+const WHERE = { region: 'eu-west-1', service: 'bedrock' }
+const NOON_MS = Date.UTC(2026, 0, 2, 12)
+
+/** What the verifier says of a request signed by `sign`: nothing when Bedrock would take it. */
+async function faultOf(sign: Sign, key: SecretKey, nowMs: number, target: string, text: string) {
+  const [rawPath = '', rawQuery = ''] = target.split(/\?(.*)/s)
+  const body = Buffer.from(text)
+  const flat = await sign({ method: 'POST', host: 'bedrock.test', rawPath, rawQuery, body }, nowMs)
+  return verify({ method: 'POST', target, headers: Object.entries(flatToMap(flat)), body }, key)
+}
+
+test('what is spelt once for many requests never goes with another path, query, body, second or day', async () => {
+  const sign = createSigner({ credentials: async () => VECTOR_KEY, ...WHERE })
+  const targets = [
+    '/model/a%3A0/converse',
+    '/model/a%3A0/converse?b=1',
+    '/model/b/converse',
+    '/model/a%3A0/converse?b=2',
+  ]
+  for (const nowMs of [NOON_MS, NOON_MS + 1, NOON_MS + 1_000, NOON_MS + 86_400_000, NOON_MS])
+    for (const target of targets)
+      for (const text of ['{}', '{"a":1}', ''])
+        assert.equal(await faultOf(sign, VECTOR_KEY, nowMs, target, text), undefined, `${target} ${text}`)
+})
+
+test('more paths than are remembered are signed as well', async () => {
+  const sign = createSigner({ credentials: async () => VECTOR_KEY, ...WHERE })
+  const long = 'x'.repeat(1_000)
+  for (let i = 0; i < 2_500; i++)
+    assert.equal(
+      await faultOf(sign, VECTOR_KEY, NOON_MS, `/model/${i % 7 === 0 ? long : ''}${i}/invoke`, '{}'),
+      undefined,
+    )
+})
+
+test('credentials that rotate are those of the next second, token and all', async () => {
+  const keys: Credentials[] = [
+    VECTOR_KEY,
+    { accessKeyId: 'AKIDSECOND', secretAccessKey: 'second', sessionToken: 'token' },
+    { accessKeyId: 'AKIDSECOND', secretAccessKey: 'third' },
+  ]
+  let key = keys[0]!
+  let asked = 0
+  const credentials = async () => {
+    asked += 1
+    return key
+  }
+  const sign = createSigner({ credentials, ...WHERE })
+  for (const [i, one] of keys.entries()) {
+    key = one
+    for (const ms of [0, 400, 999])
+      assert.equal(await faultOf(sign, one, NOON_MS + i * 1_000 + ms, '/model/a/invoke', '{}'), undefined)
+  }
+  assert.equal(asked, keys.length)
+})
+
+test('credentials that could not be had are asked for again by the next request', async () => {
+  let fails = true
+  const credentials = async () => {
+    if (fails) throw new Error('no credentials')
+    return VECTOR_KEY
+  }
+  const sign = createSigner({ credentials, ...WHERE })
+  await assert.rejects(async () => faultOf(sign, VECTOR_KEY, NOON_MS, '/model/a/invoke', '{}'), /no credentials/)
+  fails = false
+  assert.equal(await faultOf(sign, VECTOR_KEY, NOON_MS, '/model/a/invoke', '{}'), undefined)
+})
 
 type WireHeaders = [string, string][]
 
