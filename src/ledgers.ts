@@ -8,6 +8,7 @@ import { connectRedis, type RedisLink } from './redis/connection.ts'
 import { createRedisLedger } from './redis/ledger.ts'
 import { newId, soon, systemClock, systemDice } from './system.ts'
 import type { Logger } from './telemetry/log.ts'
+import type { Metrics } from './telemetry/metrics.ts'
 
 export interface BuiltLedger {
   ledger: Ledger
@@ -16,7 +17,7 @@ export interface BuiltLedger {
   close: () => Promise<void>
 }
 
-export async function buildLedger(config: Config, log: Logger): Promise<BuiltLedger> {
+export async function buildLedger(config: Config, log: Logger, metrics: Metrics): Promise<BuiltLedger> {
   const { models, admission, redis } = config
   if (!redis) {
     const ledger = createMemoryLedger(models, admission, systemClock)
@@ -37,6 +38,7 @@ export async function buildLedger(config: Config, log: Logger): Promise<BuiltLed
     dice: systemDice,
     soon,
     makeStandIn: settings => new RoomKeeper(settings, systemClock),
+    onCall: (model, call, ms, ok) => metrics.ledgerCalled(model, call, ms, ok),
     onTrouble(model, reason) {
       if (reason === undefined) log.info({ model, redis: link.address }, 'the ledger is shared through Redis')
       else log.warn({ model, redis: link.address, reason }, 'Redis is away: this gateway is on its own')

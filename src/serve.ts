@@ -109,12 +109,12 @@ interface Core {
 
 /** Everything behind the front door. */
 async function buildCore(config: Config, live: LiveSettings, log: Logger, farSide: FarSideSettings): Promise<Core> {
-  const { ledger, redis, close } = await buildLedger(config, log)
-  const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
-  const metrics = new Metrics(
+  const metrics: Metrics = new Metrics(
     () => ledger.status(),
     () => gateway.inFlight,
   )
+  const { ledger, redis, close } = await buildLedger(config, log, metrics)
+  const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const gateway = new Gateway({
     ledger,

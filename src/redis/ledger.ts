@@ -7,7 +7,7 @@ import type { AdmissionSettings, Ledger, StandIn } from '../gateway/ports.ts'
 import type { RedisLink } from './connection.ts'
 import { grantsChannel } from './keys.ts'
 import { RemoteRoom } from './remoteRoom.ts'
-import { RoomCalls } from './roomCalls.ts'
+import { type CallObserver, RoomCalls } from './roomCalls.ts'
 import { SharedRoom } from './sharedRoom.ts'
 
 export interface RedisLedgerParts {
@@ -21,6 +21,8 @@ export interface RedisLedgerParts {
   /** Runs the task at the end of this turn of the event loop. */
   soon: (task: () => void) => void
   makeStandIn: (settings: RoomSettings) => StandIn
+  /** Told of each call to Redis that has ended. */
+  onCall?: (model: string, call: string, ms: number, ok: boolean) => void
   /** Told when this gateway begins to be on its own with a model (why), and when it no longer is (undefined). */
   onTrouble: (model: string, reason: string | undefined) => void
 }
@@ -73,13 +75,20 @@ export function createRedisLedger(parts: RedisLedgerParts): RedisLedger {
 
 function makeSharedRoom(parts: RedisLedgerParts, model: string, settings: RoomSettings): SharedRoom {
   const { link, gateway, clock, dice, soon } = parts
-  const calls = new RoomCalls(link, model, gateway)
+  const calls = new RoomCalls(link, model, gateway, observerOf(parts, model))
   return new SharedRoom(settings, {
     clock,
     remote: onClosed => new RemoteRoom(settings, { calls, gateway, clock, dice, soon, onClosed }),
     standIn: parts.makeStandIn(settings),
     onTrouble: reason => parts.onTrouble(model, reason),
   })
+}
+
+function observerOf({ clock, onCall }: RedisLedgerParts, model: string): CallObserver {
+  return call => {
+    const beganMs = clock.nowMs()
+    return ok => onCall?.(model, call, Math.max(0, clock.nowMs() - beganMs), ok)
+  }
 }
 
 function firstContact(link: RedisLink, clock: Clock): Promise<void> {

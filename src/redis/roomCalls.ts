@@ -33,15 +33,22 @@ export interface Reply<Result> {
 /** Redis's own time is the script's: the first argument is for tests. */
 const NOW = ''
 
+/** Called when a call begins; what it returns, when it has ended. */
+export type CallObserver = (call: string) => (ok: boolean) => void
+
 export class RoomCalls {
   readonly #link: RedisLink
   readonly #keys: string[]
   readonly #gateway: string
 
-  constructor(link: RedisLink, model: string, gateway: string) {
+  readonly #observe: CallObserver
+
+  /** `observe` is told of every call that has ended. */
+  constructor(link: RedisLink, model: string, gateway: string, observe: CallObserver = () => () => {}) {
     this.#link = link
     this.#keys = [roomPrefix(model)]
     this.#gateway = gateway
+    this.#observe = observe
   }
 
   /** What crosses the wire is the time left at `nowMs`: the clocks need not agree. */
@@ -118,8 +125,16 @@ export class RoomCalls {
     return { napMs: napMs < 0 ? undefined : napMs, results: results.map(read), grants: pairs(grants) }
   }
 
-  #run(script: Script, args: (string | number)[]): Promise<ScriptReply> {
-    return this.#link.run(script, this.#keys, [NOW, this.#gateway, ...args])
+  async #run(script: Script, args: (string | number)[]): Promise<ScriptReply> {
+    const ended = this.#observe(script.name)
+    let ok = false
+    try {
+      const reply = await this.#link.run(script, this.#keys, [NOW, this.#gateway, ...args])
+      ok = true
+      return reply
+    } finally {
+      ended(ok)
+    }
   }
 }
 

@@ -3,7 +3,7 @@
 // (text format 0.0.4).
 
 /** Waits and LLM latencies span five decades: milliseconds when nothing waits, minutes when models think. */
-const BOUNDS_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300]
+const BOUNDS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300]
 
 /** What was observed under one set of labels. */
 export class Tally {

@@ -59,30 +59,68 @@ export class Metrics {
     'operation',
   ])
 
-  /** `ledger` is asked at each scrape. */
+  readonly #ledgerCalls = this.#counter('sluice_ledger_calls_total', 'Calls to Redis, by outcome.', [
+    'model',
+    'call',
+    'outcome',
+  ])
+  readonly #ledgerSeconds = new Histogram('sluice_ledger_call_seconds', 'A call to Redis.', ['model', 'call'])
+  /** What the ledger said at this scrape. */
+  #status: Promise<ModelStatus[]> = Promise.resolve([])
+  readonly #ledger: () => Promise<ModelStatus[]>
+
+  /** `ledger` is asked once at each scrape. */
   constructor(ledger: () => Promise<ModelStatus[]>, inFlight: () => number, uptimeMetrics = true) {
+    this.#ledger = ledger
     if (uptimeMetrics) collectDefaultMetrics({ register: this.#registry })
     this.#gauge('sluice_in_flight', 'Invocations accepted and not yet ended.', [], set => set({}, inFlight()))
     this.#gauge('sluice_waiting', 'Invocations that wait for their turn.', ['model', 'priority'], async set => {
-      for (const { model, classes } of await ledger())
+      for (const { model, classes } of await this.#status)
         for (const { priority, waiting } of classes) set({ model, priority }, waiting)
     })
+    this.#gauge(
+      'sluice_ledger_degraded',
+      '1 while this gateway is on its own with the model, without Redis.',
+      ['model'],
+      async set => {
+        for (const { model, degraded } of await this.#status) set({ model }, degraded === undefined ? 0 : 1)
+      },
+    )
+    this.#gauge(
+      'sluice_class_share',
+      'Of all that was served of late, the part of each class.',
+      ['model', 'priority'],
+      async set => {
+        for (const { model, classes } of await this.#status) {
+          const all = classes.reduce((sum, one) => sum + one.servedPerS, 0)
+          for (const { priority, servedPerS } of classes) set({ model, priority }, all > 0 ? servedPerS / all : 0)
+        }
+      },
+    )
     this.#gauge('sluice_quota_per_minute', 'Quota, as believed.', ['model', 'pool', 'dimension'], async set =>
-      eachLevel(await ledger(), (labels, level) => set(labels, level.quotaPerMinute)),
+      eachLevel(await this.#status, (labels, level) => set(labels, level.quotaPerMinute)),
     )
     this.#gauge(
       'sluice_bucket_level',
       'What may pass at once; below zero: a debt.',
       ['model', 'pool', 'dimension'],
-      async set => eachLevel(await ledger(), (labels, level) => set(labels, level.level)),
+      async set => eachLevel(await this.#status, (labels, level) => set(labels, level.level)),
     )
   }
 
   async scrape(): Promise<{ contentType: string; text: string }> {
     this.#settleAccounts()
-    const histograms = [this.#wait, this.#firstByte, this.#duration].map(histogram => histogram.text())
+    this.#status = this.#ledger()
+    const histograms = [this.#wait, this.#firstByte, this.#duration, this.#ledgerSeconds].map(histogram =>
+      histogram.text(),
+    )
     const text = `${await this.#registry.metrics()}\n${histograms.join('\n\n')}\n`
     return { contentType: this.#registry.contentType, text }
+  }
+
+  ledgerCalled(model: string, call: string, ms: number, ok: boolean): void {
+    this.#ledgerCalls.inc({ model, call, outcome: ok ? 'answered' : 'failed' })
+    this.#ledgerSeconds.tally({ model, call }).observe(ms / 1000)
   }
 
   refused(refusal: Refusal, operation: string, model = 'none'): void {

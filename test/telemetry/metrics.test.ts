@@ -29,7 +29,7 @@ function finished(part: Partial<Finished>): Finished {
 
 async function scraped(runs: Partial<Finished>[]): Promise<string[]> {
   const metrics = new Metrics(
-    () => [],
+    async () => [],
     () => 0,
     false,
   )
@@ -43,7 +43,7 @@ test('buckets are cumulative, a bound holds its own value, and what no bound hol
   const lines = await scraped([{ totalMs: 5 }, { totalMs: 5.1 }, { totalMs: 300_000 }, { totalMs: 300_001 }])
   const duration = lines.filter(line => line.startsWith('sluice_duration_seconds'))
   const labels = 'model="m",operation="Converse"'
-  assert.equal(duration.length, 19)
+  assert.equal(duration.length, 21)
   assert.deepEqual(
     duration.filter(line => /le="(0\.005|0\.01|120|300|\+Inf)"|_count/.test(line)),
     [

@@ -67,9 +67,9 @@ call('ZADD', PREFIX .. 'gateways', now - room.skewMs, GATEWAY)
 local results, told = {}, {}
 for i = 3, #ARGV, 7 do
   local result = acquire({
-    id = ARGV[i], rank = tonumber(ARGV[i + 1]), client = ARGV[i + 2], weight = tonumber(ARGV[i + 3]), user = ARGV[i + 4],
-    tokens = tonumber(ARGV[i + 5]), deadlineMs = clockMs + tonumber(ARGV[i + 6]), gateway = GATEWAY, clientStamp = 0,
-    userStamp = 0, requeues = 0, barred = {}, saver = '', saverEpoch = -1,
+    id = ARGV[i], rank = tonumber(ARGV[i + 1]), client = ARGV[i + 2], weight = tonumber(ARGV[i + 3]),
+    user = ARGV[i + 4], tokens = tonumber(ARGV[i + 5]), deadlineMs = clockMs + tonumber(ARGV[i + 6]),
+    gateway = GATEWAY, clientStamp = 0, userStamp = 0, requeues = 0, barred = {}, saver = '', saverEpoch = -1,
   })
   if result[1] == 'granted' then told[ARGV[i]] = true end
   results[#results + 1] = result

@@ -21,7 +21,8 @@ local function useSettings(room, now)
   local given = quotas()
   local list = {}
   for i, one in ipairs(given) do
-    local pool = rooms.poolNamed(room, one.name) or { name = one.name, gate = OPEN_TO_ALL, heldUntilMs = 0, paidUntilMs = 0, purse = 0 }
+    local pool = rooms.poolNamed(room, one.name)
+      or { name = one.name, gate = OPEN_TO_ALL, heldUntilMs = 0, paidUntilMs = 0, purse = 0 }
     pool.mostTokens = one.tokens > 0 and one.tokens or INFINITY
     pool.requests = resized(pool.requests, one.requests, now)
     pool.tokens = resized(pool.tokens, one.tokens, now)

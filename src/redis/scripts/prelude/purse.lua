@@ -1,4 +1,4 @@
--- The twin of domain/purse.ts.
+-- The twin of domain/purse.ts: how large tickets are saved for.
 local purses = setmetatable({ function(purses)
   local MOST_LARGE = 8
   local PURSE_SHARE = 0.5

@@ -18,8 +18,8 @@ local records = setmetatable({ function(records)
     local bars = ticket.barred
     local packed = pack(
       TICKET, ticket.number, ticket.rank, ticket.weight, ticket.tokens, ticket.deadlineMs, ticket.clientStamp,
-      ticket.userStamp, ticket.requeues, ticket.saverEpoch, ticket.isFresh and 1 or 0, #bars, #ticket.client, ticket.client, #ticket.user,
-      ticket.user, #ticket.gateway, ticket.gateway, #ticket.saver, ticket.saver
+      ticket.userStamp, ticket.requeues, ticket.saverEpoch, ticket.isFresh and 1 or 0, #bars, #ticket.client,
+      ticket.client, #ticket.user, ticket.user, #ticket.gateway, ticket.gateway, #ticket.saver, ticket.saver
     )
     for _, bar in ipairs(bars) do
       packed = pack('<c0dI4c0', packed, bar.untilMs, #bar.pool, bar.pool)
@@ -28,8 +28,8 @@ local records = setmetatable({ function(records)
   end
 
   function records.unpackTicket(id, packed, from)
-    local number, rank, weight, tokens, deadlineMs, clientStamp, userStamp, requeues, saverEpoch, isFresh, bars, client, user,
-      gateway, saver, at = parse(TICKET, packed, from)
+    local number, rank, weight, tokens, deadlineMs, clientStamp, userStamp, requeues, saverEpoch, isFresh, bars, client,
+      user, gateway, saver, at = parse(TICKET, packed, from)
     local barred = {}
     for i = 1, bars do
       local untilMs, pool, nextAt = parse(BAR, packed, at)

@@ -56,7 +56,8 @@ local replies = setmetatable({ function(replies)
   -- `told`: tickets whose pool is in `results` already.
   local function writeBucket(state, at, bucket)
     if not bucket then return end
-    state[at], state[at + 1], state[at + 2], state[at + 3] = bucket.level, bucket.asOfMs, bucket.stockedAtMs, bucket.quota
+    state[at], state[at + 1] = bucket.level, bucket.asOfMs
+    state[at + 2], state[at + 3] = bucket.stockedAtMs, bucket.quota
   end
 
   function replies.writeRoom(room)

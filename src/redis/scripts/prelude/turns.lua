@@ -1,4 +1,4 @@
--- The twin of domain/turns.ts.
+-- The twin of domain/turns.ts: whose turn it is.
 local turns = setmetatable({ function(turns)
   local LOOK_AHEAD = 8
 

@@ -37,8 +37,8 @@ waiters = setmetatable({ function(waiters)
       if packed then
         local tag, tickets, waitingCostS, inLarge, head = parse(USER, packed)
         user = {
-          name = name, tag = tag, tickets = tickets, waitingCostS = waitingCostS, head = head, filed = head, inLarge = inLarge == 1,
-          stored = tickets, isDirty = false,
+          name = name, tag = tag, tickets = tickets, waitingCostS = waitingCostS, head = head,
+          filed = head, inLarge = inLarge == 1, stored = tickets, isDirty = false,
         }
       end
       client.lines[name] = user
@@ -48,7 +48,8 @@ waiters = setmetatable({ function(waiters)
 
   function waiters.newUser(client, name, tag)
     local before = client.lines[name]
-    local user = { name = name, tag = tag, tickets = 0, waitingCostS = 0, stored = before and before.stored, isDirty = true }
+    local user = { name = name, tag = tag, tickets = 0, waitingCostS = 0, isDirty = true }
+    user.stored = before and before.stored
     client.lines[name] = user
     client.users = client.users + 1
     return user
@@ -66,7 +67,11 @@ waiters = setmetatable({ function(waiters)
     end
     if user.tickets == (user.stored or 0) then return end
     local flow = flowName(client.rank, client.name, user.name)
-    if user.tickets > 0 then call('ZADD', PREFIX .. 'flows', user.tickets, flow) else call('ZREM', PREFIX .. 'flows', flow) end
+    if user.tickets > 0 then
+      call('ZADD', PREFIX .. 'flows', user.tickets, flow)
+    else
+      call('ZREM', PREFIX .. 'flows', flow)
+    end
   end
 
   local function writeTicket(ticket)
