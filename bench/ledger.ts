@@ -22,10 +22,12 @@ const STILL_US = 1_800_000_000_000_000
 interface Row {
   case: string
   calls: number
-  /** Of Redis's time, a call; and an item or grant where a call has several. */
+  /** Items or grants, where a call has several. */
+  parts: number
+  /** Of Redis's time, in all. */
   micros: number
-  each: number
-  callsPerSecond: number
+  /** Of everybody's. */
+  seconds: number
 }
 
 type Verb = keyof typeof SCRIPTS
@@ -45,7 +47,14 @@ async function usedBytes(): Promise<number> {
 }
 
 function send(verb: Verb, args: Arguments, nowUs: number | ''): Promise<unknown> {
-  return redis.evalsha(SCRIPTS[verb].sha, 1, roomPrefix('bench'), nowUs, 'gateway', ...args)
+  return redis.evalsha(
+    SCRIPTS[verb].sha,
+    1,
+    roomPrefix('bench'),
+    nowUs,
+    'gateway',
+    ...(verb === 'acquire' ? [0, ...args] : args),
+  )
 }
 
 interface Load {
@@ -57,7 +66,7 @@ interface Load {
   parts?: (replies: [number, unknown[], string[]][]) => number
 }
 
-async function measure(name: string, load: Load): Promise<[number, unknown[], string[]][]> {
+async function measure(name: string, load: Load): Promise<void> {
   const { verb, calls = CALLS, nowUs = () => '' as const, args, parts = replies => replies.length } = load
   const replies: [number, unknown[], string[]][] = []
   await redis.config('RESETSTAT')
@@ -72,14 +81,12 @@ async function measure(name: string, load: Load): Promise<[number, unknown[], st
   await Promise.all(Array.from({ length: FLIGHT }, work))
   const seconds = Number(process.hrtime.bigint() - startedNs) / 1e9
   const micros = await spentMicros()
-  rows.push({
-    case: name,
-    calls,
-    micros: round(micros / calls),
-    each: round(micros / parts(replies)),
-    callsPerSecond: Math.round(calls / seconds),
-  })
-  return replies
+  const row = rows.find(one => one.case === name) ?? { case: name, calls: 0, parts: 0, micros: 0, seconds: 0 }
+  if (row.calls === 0) rows.push(row)
+  row.calls += calls
+  row.parts += parts(replies)
+  row.micros += micros
+  row.seconds += seconds
 }
 
 function round(value: number): number {
@@ -115,26 +122,22 @@ const later = () => STILL_US + 60_000_000
 
 async function emptyRoom(): Promise<void> {
   await fresh(6e9, 6e13, STILL_US)
-  await measure('(warm-up)', { verb: 'acquire', nowUs: later, args: call => ask(`w${call}`, call) })
+  await measure('warm-up', { verb: 'acquire', calls: 5_000, nowUs: later, args: call => ask(`w${call}`, call) })
   rows.length = 0
-  await measure('acquire, granted at once', { verb: 'acquire', nowUs: later, args: call => ask(`a${call}`, call) })
-  await measure('settle', { verb: 'settle', nowUs: later, args: call => [`a${call}`, 1_500] })
-  await measure('acquire, 8 a call', {
-    verb: 'acquire',
-    calls: CALLS / 8,
-    nowUs: later,
-    args: call => asks('b', call, 8),
-    parts: () => CALLS,
-  })
-  await measure('settle, 8 a call', {
-    verb: 'settle',
-    calls: CALLS / 8,
-    nowUs: later,
-    args: call => Array.from({ length: 8 }, (_, index) => [`b${call}-${index}`, 1_500]).flat(),
-    parts: () => CALLS,
-  })
+  // In turns, so that as many are in flight as might be.
+  for (let from = 0; from < CALLS; from += 1_000) {
+    const many = { calls: 1_000, nowUs: (call: number) => later() + (from + call) * 100 }
+    const few = { calls: 125, nowUs: many.nowUs, parts: () => 1_000 }
+    await measure('acquire, granted at once', { verb: 'acquire', ...many, args: call => ask(`a${from + call}`, call) })
+    await measure('settle', { verb: 'settle', ...many, args: call => [`a${from + call}`, 1_500] })
+    await measure('acquire, 8 a call', { verb: 'acquire', ...few, args: call => asks(`b${from}`, call, 8) })
+    await measure('settle, 8 a call', {
+      verb: 'settle',
+      ...few,
+      args: call => Array.from({ length: 8 }, (_, index) => [`b${from}${call}-${index}`, 1_500]).flat(),
+    })
+  }
   await measure('tick', { verb: 'tick', nowUs: later, args: () => [] })
-  await measure('acquire and a look at the clock', { verb: 'acquire', args: call => ask(`c${call}`, call) })
   // The pool that throttled one rests for half a second: each call is a second after the one before.
   const apart = (call: number) => STILL_US + 120_000_000 + call * 1_000_000
   await measure('requeue, granted at once', { verb: 'requeue', calls: 5_000, nowUs: apart, args: call => [`w${call}`] })
@@ -202,12 +205,19 @@ for (const { source } of Object.values(SCRIPTS)) await redis.script('LOAD', sour
 await emptyRoom()
 await fullRoom(1)
 await fullRoom(3)
-console.table(rows)
+const table = rows.map(({ case: name, calls, parts, micros, seconds }) => ({
+  case: name,
+  calls,
+  'µs a call': round(micros / calls),
+  'µs each': round(micros / parts),
+  'calls/s': Math.round(calls / seconds),
+}))
+console.table(table)
 const machine = {
   cpu: os.cpus()[0]?.model,
   cores: os.cpus().length,
   redis: /(?:redis|valkey)_version:(\S+)/.exec(await info('server'))?.[1],
 }
-if (values.json) writeFileSync(values.json, `${JSON.stringify({ machine, rows }, null, 2)}\n`)
+if (values.json) writeFileSync(values.json, `${JSON.stringify({ machine, rows: table }, null, 2)}\n`)
 redis.disconnect()
 await server.stop()

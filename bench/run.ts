@@ -1,4 +1,4 @@
-// npm run bench: direct, NGINX, an AWS SDK forwarder and Sluice, side by side in one run on loopback. Rounds are interleaved,
+// npm run bench: direct, NGINX, an AWS SDK forwarder, Sluice in memory and Sluice on Redis, side by side in one run on loopback. Rounds are interleaved,
 // so that a machine whose speed drifts is unfair to none, and medians are printed. `--seconds N`, `--rounds N`.
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -6,7 +6,16 @@ import os from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Figures, loadFreshH2c, loadHttp1, loadStreams } from './load.ts'
-import { nginx, pinned, startNginx, startSdkForwarder, startSluice, startUpstream, type Target } from './targets.ts'
+import {
+  nginx,
+  pinned,
+  startLedgerRedis,
+  startNginx,
+  startSdkForwarder,
+  startSluice,
+  startUpstream,
+  type Target,
+} from './targets.ts'
 
 const { values } = parseArgs({
   options: { seconds: { type: 'string', default: '4' }, rounds: { type: 'string', default: '3' } },
@@ -83,8 +92,8 @@ function table(rows: Row[]): string {
 
 function ratios(rows: Row[]): string {
   const lines = [
-    '| scenario | Sluice ÷ NGINX | Sluice ÷ AWS SDK forwarder | added p50 ms | added p99 ms |',
-    '|---|---|---|---|---|',
+    '| scenario | Sluice ÷ NGINX | Sluice ÷ AWS SDK forwarder | added p50 ms | added p99 ms | on Redis ÷ in memory | on Redis: added p50 ms | p99 ms |',
+    '|---|---|---|---|---|---|---|---|',
   ]
   for (const { name } of SCENARIOS) {
     const of = (target: string) => rows.find(row => row.scenario === name && row.target === target)
@@ -92,18 +101,23 @@ function ratios(rows: Row[]): string {
     const direct = of('direct')!
     const over = (other: Row | undefined) =>
       other ? (sluice.requestsPerSecond / other.requestsPerSecond).toFixed(2) : 'absent'
-    const added = [sluice.p50Ms - direct.p50Ms, sluice.p99Ms - direct.p99Ms].map(ms => ms.toFixed(2))
-    lines.push(`| ${[name, over(of('NGINX')), over(of('AWS SDK forwarder')), ...added].join(' | ')} |`)
+    const added = (row: Row) => [row.p50Ms - direct.p50Ms, row.p99Ms - direct.p99Ms].map(ms => ms.toFixed(2))
+    const shared = of('Sluice on Redis')!
+    const onRedis = (shared.requestsPerSecond / sluice.requestsPerSecond).toFixed(2)
+    const cells = [name, over(of('NGINX')), over(of('AWS SDK forwarder')), ...added(sluice), onRedis, ...added(shared)]
+    lines.push(`| ${cells.join(' | ')} |`)
   }
   return lines.join('\n')
 }
 
 async function main(): Promise<void> {
   const upstream = await startUpstream()
+  const redis = await startLedgerRedis()
   const proxies = [
     await startNginx(upstream),
     await startSdkForwarder(upstream.http1),
     await startSluice(upstream.http1),
+    await startSluice(upstream.http1, redis.url),
   ]
   const targets = [upstream, ...proxies.filter(target => target !== undefined)]
   if (!nginx) console.log('NGINX is not installed: its rows are left out.')
@@ -115,6 +129,7 @@ async function main(): Promise<void> {
     }
   } finally {
     for (const target of targets.toReversed()) await target.stop()
+    await redis.stop()
   }
   const summaries = SCENARIOS.flatMap(({ name }) =>
     targets.map(target => summary(rows.filter(row => row.scenario === name && row.target === target.name))),

@@ -6,6 +6,7 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { startRedis, type TestRedis } from '../test/support/redisServer.ts'
 
 export interface Target {
   name: string
@@ -93,13 +94,22 @@ export async function startSdkForwarder(upstreamPort: number): Promise<Target> {
   return running('AWS SDK forwarder', child, { http1: port, h2c: port })
 }
 
-export async function startSluice(upstreamPort: number): Promise<Target> {
+/** A Redis of its own, beside the load: what it costs is not Sluice's CPU, but its latency. */
+export async function startLedgerRedis(): Promise<TestRedis> {
+  const redis = await startRedis()
+  if (hasTaskset) spawnSync('taskset', ['-acp', LOAD_CORE, String(redis.pid)])
+  return redis
+}
+
+/** With a `redisUrl` its ledger is shared through Redis, else in memory. */
+export async function startSluice(upstreamPort: number, redisUrl?: string): Promise<Target> {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
   const port = await freePort()
   // Quotas far above what a loopback can send: every call goes through the ledger, none has to wait.
   writeFileSync(
     join(folder, 'config.yaml'),
     `server: { port: ${port} }
+${redisUrl ? `redis: { url: "${redisUrl}" }` : ''}
 models:
   - name: bench
     modelIds: ["*"]
@@ -120,7 +130,9 @@ models:
     environment,
   )
   await listening(port)
-  return running('Sluice', child, { http1: port, h2c: port }, () => rmSync(folder, { recursive: true }))
+  return running(redisUrl ? 'Sluice on Redis' : 'Sluice', child, { http1: port, h2c: port }, () =>
+    rmSync(folder, { recursive: true }),
+  )
 }
 
 /** One worker, access log off, keep-alive to the upstream: NGINX at its plain best. Undefined where it is not installed. */

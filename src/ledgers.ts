@@ -50,7 +50,7 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
     ledger,
     redis: link.address,
     async close() {
-      ledger.close()
+      await ledger.close()
       await link.close()
     },
   }

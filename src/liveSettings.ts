@@ -11,6 +11,7 @@ export interface LiveSettings {
   findModel(modelId: string): ModelSettings | undefined
   clientOf: ClientFinder
   pools(): PoolSettings[]
+  poolOf(model: string, pool: string): PoolSettings | undefined
   take(config: Config): void
 }
 
@@ -24,6 +25,7 @@ export function liveSettings(first: Config): LiveSettings {
     },
     findModel: modelId => findModel(modelId),
     clientOf: name => clientOf(name),
+    poolOf: (model, pool) => config.models.find(one => one.name === model)?.pools.find(one => one.name === pool),
     pools: () => config.models.flatMap(model => model.pools),
     take(next) {
       config = next

@@ -122,6 +122,7 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     clock: systemClock,
     estimates,
     weightOf: client => live.clientOf(client).weight,
+    poolOf: (model, pool) => live.poolOf(model, pool),
     unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
     observer: {
       finished(run) {

@@ -60,8 +60,10 @@ export class FairQueue {
     const client = this.#client(ticket, nowMs)
     this.#startWaiting(client, ticket, this.virtualS)
     ticket.clientStamp = client.stamp
-    ticket.userStamp = client.virtualS
-    ticket.isFresh = !client.users.has(ticket.user) && client.idle.scoreOf(ticket.user) === undefined
+    // One who waits already is owed what its tag lags behind.
+    const user = client.users.get(ticket.user)
+    ticket.userStamp = Math.min(client.virtualS, user?.tag ?? client.virtualS)
+    ticket.isFresh = !user && client.idle.scoreOf(ticket.user) === undefined
     this.#line(client, ticket)
   }
 

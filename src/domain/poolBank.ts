@@ -1,7 +1,7 @@
 // The pools of one model, and what they come to together.
 import { type Supply, supplyOf } from './cost.ts'
 import { Pool } from './pool.ts'
-import type { RoomSettings } from './room.ts'
+import { mostTokens, type RoomSettings } from './room.ts'
 import type { Ticket } from './ticket.ts'
 
 /** How long a ticket stays away from a pool that throttled it. */
@@ -20,7 +20,7 @@ export class PoolBank {
 
   /** The largest request that any pool could ever serve. */
   get mostTokens(): number {
-    return Math.max(...this.pools.map(pool => pool.mostTokens))
+    return mostTokens(this.pools.map(pool => ({ tokensPerMinute: pool.mostTokens })))
   }
 
   named(name: string): Pool | undefined {

@@ -17,6 +17,7 @@ export type RefusalCode =
   | 'body-too-large'
   | 'malformed-request'
   | AdmissionCode
+  | 'unknown-pool'
   | 'upstream-unreachable'
   | 'upstream-cut'
   | 'upstream-timeout'

@@ -27,3 +27,8 @@ export interface Room {
   /** Changes whenever pools or quotas do: then every large ticket chooses its pool anew. */
   epoch: number
 }
+
+/** The largest request that any of the pools could ever serve. */
+export function mostTokens(pools: PoolQuota[]): number {
+  return Math.max(...pools.map(pool => pool.tokensPerMinute ?? Number.POSITIVE_INFINITY))
+}

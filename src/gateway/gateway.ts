@@ -4,6 +4,7 @@ import { reservedTokens, settledTokens } from '../domain/charge.ts'
 import type { Clock } from '../domain/clock.ts'
 import type { InputEstimate } from '../domain/estimate.ts'
 import type { ModelSettings, PoolSettings } from '../domain/model.ts'
+import type { Refusal } from '../domain/refusal.ts'
 import type { Demand } from '../wire/demand.ts'
 import { Attempt } from './attempt.ts'
 import type { Answer, Ask, Decision, Finished, Invocation, Ledger, Observer, Upstream } from './ports.ts'
@@ -16,6 +17,8 @@ export interface GatewayParts {
   /** By model name. */
   estimates: Map<string, InputEstimate>
   weightOf: (client: string) => number
+  /** As the settings are now: one who waits may go to a pool that came with a reload. */
+  poolOf: (model: string, pool: string) => PoolSettings | undefined
   /** Where calls go that name no model. */
   unmeteredPool: (invocation: Invocation) => PoolSettings
 }
@@ -73,7 +76,8 @@ export class Gateway {
     let chargedTokens = ask.tokens
     try {
       const attempt = await this.#untilAnswered(invocation, model, ask, answer, run)
-      if (!attempt) return
+      if (attempt === 'unsent') chargedTokens = 0
+      if (!attempt || attempt === 'unsent') return
       if (attempt.usage) {
         chargedTokens = settledTokens(attempt.usage, model.outputBurndown)
         const { inputTokens, cacheReadTokens, cacheWriteTokens } = attempt.usage
@@ -87,14 +91,14 @@ export class Gateway {
     }
   }
 
-  /** The send that was answered, or nothing when the client was refused or left before one. */
+  /** The send that was answered; nothing when the client was refused or left before one; or a turn that could not be used. */
   async #untilAnswered(
     invocation: Invocation,
     model: ModelSettings,
     ask: Ask,
     answer: Answer,
     run: Run,
-  ): Promise<Attempt | undefined> {
+  ): Promise<Attempt | 'unsent' | undefined> {
     const { ledger, clock } = this.#parts
     let decision = await ledger.acquire(ask, invocation.presence)
     let throttled: Attempt | undefined
@@ -105,7 +109,12 @@ export class Gateway {
         return undefined
       }
       const { pool } = decision
-      const attempt = await this.#send(invocation, model.pools.find(candidate => candidate.name === pool)!, answer, run)
+      const settings = this.#parts.poolOf(model.name, pool)
+      if (!settings) {
+        refuse(unknownPool(pool), answer, run)
+        return 'unsent'
+      }
+      const attempt = await this.#send(invocation, settings, answer, run)
       if (!attempt.isThrottled) return attempt
       run.throttledBy.push(pool)
       throttled = attempt
@@ -176,10 +185,18 @@ function conclude(
     throttled.deliverThrottle(run, decision.refusal.retryAfterMs)
     return
   }
+  refuse(decision.refusal, answer, run)
+}
+
+function refuse(refusal: Refusal, answer: Answer, run: Run): void {
   run.outcome = 'refused'
-  run.refusal = decision.refusal
-  answer.refuse(
-    decision.refusal,
-    run.pool === undefined ? undefined : { pool: run.pool, waitMs: run.waitMs, attempts: run.attempts },
-  )
+  run.refusal = refusal
+  const { pool, waitMs, attempts } = run
+  answer.refuse(refusal, pool === undefined ? undefined : { pool, waitMs, attempts })
+}
+
+/** Another replica was reloaded before this one. */
+function unknownPool(pool: string): Refusal {
+  const message = `The pool ${pool} is not in this gateway's configuration yet.`
+  return { code: 'unknown-pool', message, retryAfterMs: 1_000 }
 }

@@ -1,11 +1,6 @@
 // What Redis has not been told, because it was away: tickets in its line that nobody waits for there any more, and charges.
 import { parts } from './batch.ts'
-import type { RoomCalls } from './roomCalls.ts'
-
-export interface Charge {
-  ticketId: string
-  tokens: number
-}
+import type { Charge, RoomCalls } from './roomCalls.ts'
 
 /** Refunds are worth having, not worth any memory. */
 const MOST_CHARGES = 10_000

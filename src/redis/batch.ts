@@ -1,7 +1,7 @@
 // What is added during one turn of the event loop goes out together, at its end; in bounded parts, because while a script
 // runs Redis serves nobody else.
 
-const MOST_AT_ONCE = 100
+export const MOST_AT_ONCE = 100
 
 export class Batch<Item> {
   readonly #soon: (task: () => void) => void
@@ -21,9 +21,13 @@ export class Batch<Item> {
     })
   }
 
-  /** What has not gone out; now it never will. */
-  take(): Item[] {
-    return this.#items.splice(0)
+  get size(): number {
+    return this.#items.length
+  }
+
+  /** What has not gone out, or at most so many of it; now it never will. */
+  take(most = this.#items.length): Item[] {
+    return this.#items.splice(0, most)
   }
 
   /** False when it has gone out already, or was never added. */

@@ -5,14 +5,15 @@
 // has succeeded. What the failed calls did or did not do is put right by then.
 import type { Clock, Dice } from '../domain/clock.ts'
 import { type AdmissionCode, admissionRefusal, type Busy } from '../domain/refusal.ts'
-import type { RoomSettings } from '../domain/room.ts'
+import { mostTokens, type RoomSettings } from '../domain/room.ts'
 import { type RoomStatus, roomStatus } from '../domain/roomStatus.ts'
 import type { Ask, Outcome, RoomLedger } from '../gateway/ports.ts'
 import type { Presence } from '../gateway/presence.ts'
 import { type Reason, ticketOf, Waiters } from '../gateway/waiters.ts'
-import { Arrears, type Charge } from './arrears.ts'
-import { Batch } from './batch.ts'
-import type { Reply, RoomCalls, Standing } from './roomCalls.ts'
+import { Arrears } from './arrears.ts'
+import { Batch, MOST_AT_ONCE } from './batch.ts'
+import { Footing } from './footing.ts'
+import { type Charge, type Reply, type RoomCalls, type Standing, UNKNOWN_BUSY } from './roomCalls.ts'
 import { ServiceShare } from './serviceShare.ts'
 
 export interface RemoteRoomParts {
@@ -22,25 +23,16 @@ export interface RemoteRoomParts {
   dice: Dice
   /** Runs the task at the end of this turn of the event loop. */
   soon: (task: () => void) => void
-  /** The room has closed; why. */
   onClosed: (reason: string) => void
 }
 
-/** It never came into the line, or the line was lost: nobody knows how things stand. */
-const UNKNOWN_BUSY: Busy = { short: 'tokens', retryAfterMs: 1_000 }
-/** A gateway that waits for nothing is heard of this often all the same: the others count on it. */
-const HEARTBEAT_MS = 3_000
 /** Gateways that wait for the same moment do not all ask at once. */
 const JITTER_MS = 5
 /** However late the turn is, one who waits looks again after so long: a hint may be lost. */
 const LONGEST_NAP_MS = 1_000
-/** A gateway not heard of for ten seconds is given up, and its tickets with it. */
-const GIVEN_UP_MS = 8_000
 const FIRST_MEASURE_MS = 1_000
 const MEASURE_MS = 5_000
 const MOST_FLOWS = 20
-/** A room counts its time in minutes from its beginning. */
-const MINUTE_MS = 60_000
 
 export class RemoteRoom implements RoomLedger {
   readonly #parts: RemoteRoomParts
@@ -50,7 +42,6 @@ export class RemoteRoom implements RoomLedger {
   readonly #asks: Batch<Ask>
   readonly #charges: Batch<Charge>
   #settings: RoomSettings
-  #mostTokens = 0
   readonly #arrears = new Arrears()
   readonly share: ServiceShare
   #isOpen = false
@@ -58,17 +49,15 @@ export class RemoteRoom implements RoomLedger {
   #closings = 0
   #isTicking = false
   #isHinted = false
-  /** When Redis last heard of this gateway, and when it must again. */
-  #heardMs = 0
-  #startMs: number | undefined
+  #footing: Footing
   #cancelMeasure: () => void = () => {}
   #cancelTick: () => void = () => {}
 
   constructor(settings: RoomSettings, parts: RemoteRoomParts) {
     this.#parts = parts
     this.#settings = settings
-    this.#mostTokens = mostTokens(settings)
     this.share = new ServiceShare(settings.pools, parts.clock)
+    this.#footing = new Footing(parts.clock.nowMs())
     this.#waiters = new Waiters(parts.clock)
     this.#asks = new Batch(parts.soon, asks => void this.#sendAsks(asks))
     this.#charges = new Batch(parts.soon, charges => void this.#sendCharges(charges))
@@ -115,7 +104,6 @@ export class RemoteRoom implements RoomLedger {
 
   configure(settings: RoomSettings): void {
     this.#settings = settings
-    this.#mostTokens = mostTokens(settings)
     this.share.configure(settings.pools)
     if (this.#isOpen) void this.#try(this.#parts.calls.configure(settings))
   }
@@ -137,8 +125,7 @@ export class RemoteRoom implements RoomLedger {
     // Last: what was just given back is not to be spent either.
     if (drain) await calls.drain()
     this.#isOpen = true
-    this.#startMs = undefined
-    this.#heardMs = clock.nowMs()
+    this.#footing = new Footing(clock.nowMs())
     for (const charge of this.#arrears.takeCharges()) this.#charges.add(charge)
     if (settings !== this.#settings) this.configure(this.#settings)
     void this.#tick()
@@ -174,13 +161,20 @@ export class RemoteRoom implements RoomLedger {
     if (waiting.length === 0 || !this.#isOpen) return
     const { calls, clock, gateway } = this.#parts
     const tickets = waiting.map(ask => ticketOf(ask, gateway))
-    await this.#try(calls.acquire(tickets, clock.nowMs()), reply => {
-      this.#heardMs = clock.nowMs()
+    const charges = this.#charges.take(MOST_AT_ONCE)
+    const told = await this.#try(calls.acquire(tickets, clock.nowMs(), charges), reply => {
+      this.#keepFooting()
       for (const [index, ask] of waiting.entries()) this.#stand(ask, reply.results[index]!)
     })
+    if (!told) this.#arrears.owe(charges)
   }
 
   async #sendCharges(charges: Charge[]): Promise<void> {
+    // They go along with the asks of the same turn, which are sent next.
+    if (this.#isOpen && this.#asks.size > 0) {
+      for (const charge of charges) this.#charges.add(charge)
+      return
+    }
     const told = this.#isOpen && (await this.#try(this.#parts.calls.settle(charges)))
     if (!told) this.#arrears.owe(charges)
   }
@@ -189,7 +183,7 @@ export class RemoteRoom implements RoomLedger {
   async #withdraw(ask: Ask, reason: Reason): Promise<void> {
     if (this.#asks.remove(ask)) return this.#leave(ask, reason)
     await this.#try(this.#parts.calls.cancel([ask.ticketId]), ({ results: [result] }) => {
-      if (result!.kind !== 'granted') this.#leave(ask, reason, result!.kind === 'left' ? result!.busy : UNKNOWN_BUSY)
+      if (result!.kind === 'left') this.#leave(ask, reason, result!.busy)
       else if (reason === 'late') this.#grant(ask.ticketId, result!.pool)
       else {
         this.#leave(ask, reason)
@@ -211,18 +205,16 @@ export class RemoteRoom implements RoomLedger {
     }
     this.#isTicking = true
     this.#isHinted = false
-    await this.#try(this.#parts.calls.tick(), () => this.#beGivenUp())
+    await this.#try(this.#parts.calls.tick(), () => this.#keepFooting())
     this.#isTicking = false
     if (this.#isHinted && this.#isOpen) void this.#tick()
   }
 
-  /** Whoever was silent for long has lost its places. Asking again for one that is still there only tells where it stands. */
-  #beGivenUp(): void {
-    const nowMs = this.#parts.clock.nowMs()
-    if (nowMs - this.#heardMs > GIVEN_UP_MS) this.#askAgain()
-    this.#heardMs = nowMs
+  #keepFooting(): void {
+    if (!this.#footing.heard(this.#parts.clock.nowMs())) this.#askAgain()
   }
 
+  /** For a place that is still there it only tells where that stands. */
   #askAgain(): void {
     for (const ask of this.#waiters.asks()) {
       this.#asks.remove(ask)
@@ -237,10 +229,7 @@ export class RemoteRoom implements RoomLedger {
     if (closings !== this.#closings) return
     if (snapshot instanceof Error) return this.close(snapshot.message)
     this.share.measure(snapshot)
-    const { startMs } = snapshot.meter
-    // Lost, and made anew by another gateway: that one's tickets are in it, ours are not.
-    if (this.#startMs !== undefined && !isWholeMinutes(startMs - this.#startMs)) this.#askAgain()
-    this.#startMs = startMs
+    if (!this.#footing.stands(snapshot.meter.startMs)) this.#askAgain()
     this.#measureLater(MEASURE_MS)
   }
 
@@ -256,7 +245,7 @@ export class RemoteRoom implements RoomLedger {
   }
 
   #refuse(ask: Ask, code: AdmissionCode, busy: Busy): void {
-    const refusal = admissionRefusal(code, busy, ask.tokens, this.#mostTokens)
+    const refusal = admissionRefusal(code, busy, ask.tokens, mostTokens(this.#settings.pools))
     this.#waiters.decide(ask.ticketId, { kind: 'refused', refusal })
   }
 
@@ -264,12 +253,10 @@ export class RemoteRoom implements RoomLedger {
   #grant(ticketId: string, pool: string): void {
     if (this.#held.has(ticketId)) return
     const ask = this.#waiters.decide(ticketId, { kind: 'granted', pool })
-    if (!ask) {
-      this.#giveBack(ticketId)
-      return
-    }
-    this.#held.add(ticketId)
-    this.share.served(ask.tokens)
+    if (ask) {
+      this.#held.add(ticketId)
+      this.share.served(ask.tokens)
+    } else this.#giveBack(ticketId)
   }
 
   #giveBack(ticketId: string): void {
@@ -288,7 +275,7 @@ export class RemoteRoom implements RoomLedger {
     if (!this.#isOpen) return
     const { clock, dice } = this.#parts
     // Replies that are no sign of life to Redis must not put off the next one.
-    const beatMs = Math.max(0, this.#heardMs + HEARTBEAT_MS - clock.nowMs())
+    const beatMs = this.#footing.beatMs(clock.nowMs())
     const delayMs = this.#waiters.size === 0 ? beatMs : Math.min(beatMs, napMs ?? LONGEST_NAP_MS)
     this.#cancelTick = clock.after(delayMs + 1 + dice() * JITTER_MS, () => void this.#tick())
   }
@@ -310,12 +297,4 @@ export class RemoteRoom implements RoomLedger {
       return false
     }
   }
-}
-
-function mostTokens({ pools }: RoomSettings): number {
-  return Math.max(...pools.map(pool => pool.tokensPerMinute ?? Number.POSITIVE_INFINITY))
-}
-
-function isWholeMinutes(ms: number): boolean {
-  return Math.abs(ms - Math.round(ms / MINUTE_MS) * MINUTE_MS) < 1
 }

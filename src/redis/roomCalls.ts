@@ -21,7 +21,15 @@ export type Withdrawal =
   | { kind: 'left'; busy: Busy }
   /** Its turn had come already. */
   | { kind: 'granted'; pool: string }
-  | { kind: 'unknown' }
+
+/** It never came into the line, or the line was lost: nobody knows how things stand. */
+export const UNKNOWN_BUSY: Busy = { short: 'tokens', retryAfterMs: 1_000 }
+
+/** What a reservation came to. */
+export interface Charge {
+  ticketId: string
+  tokens: number
+}
 
 export interface Reply<Result> {
   /** When somebody should tick; undefined when nobody waits. */
@@ -52,7 +60,8 @@ export class RoomCalls {
   }
 
   /** What crosses the wire is the time left at `nowMs`: the clocks need not agree. */
-  acquire(asks: TicketAsk[], nowMs: number): Promise<Reply<Standing>> {
+  acquire(asks: TicketAsk[], nowMs: number, charges: Charge[]): Promise<Reply<Standing>> {
+    const settlements = charges.flatMap(({ ticketId, tokens }) => [ticketId, tokens])
     const args = asks.flatMap(ask => [
       ask.id,
       ask.rank,
@@ -62,14 +71,14 @@ export class RoomCalls {
       ask.tokens,
       Math.max(0, Math.round(ask.deadlineMs - nowMs)),
     ])
-    return this.#call(SCRIPTS.acquire, args, standing)
+    return this.#call(SCRIPTS.acquire, [charges.length, ...settlements, ...args], standing)
   }
 
   requeue(ticketIds: string[]): Promise<Reply<Standing>> {
     return this.#call(SCRIPTS.requeue, ticketIds, standing)
   }
 
-  settle(charges: { ticketId: string; tokens: number }[]): Promise<Reply<boolean>> {
+  settle(charges: Charge[]): Promise<Reply<boolean>> {
     const args = charges.flatMap(({ ticketId, tokens }) => [ticketId, tokens])
     return this.#call(SCRIPTS.settle, args, result => result === 1)
   }
@@ -78,7 +87,7 @@ export class RoomCalls {
   cancel(ticketIds: string[]): Promise<Reply<Withdrawal>> {
     return this.#call(SCRIPTS.cancel, ticketIds, result => {
       if (typeof result === 'string') return { kind: 'granted', pool: result }
-      if (!Array.isArray(result)) return { kind: 'unknown' }
+      if (!Array.isArray(result)) return { kind: 'left', busy: UNKNOWN_BUSY }
       return { kind: 'left', busy: { short: result[1] as Dimension, retryAfterMs: Number(result[2]) } }
     })
   }

@@ -4,6 +4,8 @@ import { defineScript, type Script } from './script.ts'
 
 /** In this order: each needs what is above it. */
 const PRELUDE = ['names', 'pool', 'room', 'records', 'waiters', 'flows', 'line', 'purse', 'turns', 'prospects', 'reply']
+/** Of the verbs that end reservations. */
+const SETTLING = [...PRELUDE, 'settling']
 /** The same, with what makes a room before it is read. */
 const CREATING = ['names', 'create', ...PRELUDE.slice(1)]
 
@@ -17,8 +19,8 @@ function textOf(part: string): string {
 }
 
 export const SCRIPTS = {
-  acquire: verb('acquire'),
-  settle: verb('settle'),
+  acquire: verb('acquire', SETTLING),
+  settle: verb('settle', SETTLING),
   requeue: verb('requeue'),
   cancel: verb('cancel'),
   tick: verb('tick'),

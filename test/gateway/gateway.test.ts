@@ -74,6 +74,7 @@ class World {
       clock: this.clock,
       estimates: new Map([['m', new InputEstimate(3.5)]]),
       weightOf: () => 1,
+      poolOf: () => POOL,
       unmeteredPool: () => POOL,
     })
   }

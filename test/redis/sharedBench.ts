@@ -9,8 +9,11 @@ import type { RedisLink } from '../../src/redis/connection.ts'
 import { createRedisLedger, type RedisLedger } from '../../src/redis/ledger.ts'
 import type { Script, ScriptReply } from '../../src/redis/script.ts'
 import { newId, soon, systemClock, systemDice } from '../../src/system.ts'
-import type { Trial } from '../contract/ledgerBench.ts'
+import { LedgerBench, type Trial } from '../contract/ledgerBench.ts'
 import { openLink } from '../support/redisLinks.ts'
+import { until } from '../support/wire.ts'
+
+export const AWAY_MS = 10_000
 
 export class FaultyLink implements RedisLink {
   /** Names of the scripts that were called. */
@@ -145,4 +148,23 @@ export function openLedger(
     makeStandIn: settings => new RoomKeeper(settings, clock),
     onTrouble: (_model, reason) => onTrouble(reason),
   })
+}
+
+export interface Opened {
+  trial: SharedTrial
+  bench: LedgerBench
+}
+
+/** With empty buckets, whose content the last gateway holds. */
+export async function opened(t: TestContext, url: string, gateways = 2): Promise<Opened> {
+  const trial = sharedTrial(t, url, gateways)
+  return { trial, bench: await LedgerBench.emptied(trial) }
+}
+
+export async function isAlone({ trial }: Pick<Opened, 'trial'>, ...which: number[]): Promise<void> {
+  for (const i of which) await until(() => trial.ledgers[i]!.health().degraded !== undefined, `${i} is alone`, AWAY_MS)
+}
+
+export async function isBack({ trial }: Pick<Opened, 'trial'>): Promise<void> {
+  await until(() => trial.ledgers.every(one => one.health().degraded === undefined), 'all are back', AWAY_MS)
 }

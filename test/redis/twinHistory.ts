@@ -2,7 +2,7 @@
 // dice, and steered by the replies, so that most calls meet the state they are about.
 import type { Dice } from '../../src/domain/clock.ts'
 import { oneOf, wholeBetween } from '../../src/simulator/dice.ts'
-import type { Call, Reply, Verb } from './twinRoom.ts'
+import { asksOf, type Call, chunks, type Reply, settlementsOf, type Verb } from './twinRoom.ts'
 
 const START_US = 1_764_000_000_123_457
 const VERBS: [Verb, number][] = [
@@ -73,8 +73,10 @@ export class History {
 
   /** What came of a call: the history goes on from there. */
   heard({ verb, gateway, args }: Call, [, results, grants]: Reply): void {
+    if (verb === 'acquire') for (const [id] of chunks(settlementsOf(args), 2)) this.#held.delete(String(id))
+    const ids = verb === 'acquire' ? chunks(asksOf(args), 7) : chunks(args, verb === 'settle' ? 2 : 1)
     for (const [index, result] of results.entries()) {
-      const id = String(args[verb === 'acquire' ? index * 7 : verb === 'settle' ? index * 2 : index])
+      const id = String(ids[index]![0])
       if (verb === 'settle') this.#held.delete(id)
       if (verb === 'requeue') this.#held.delete(id)
       if (!Array.isArray(result)) continue
@@ -126,7 +128,7 @@ export class History {
   #args(verb: Verb): (string | number)[] {
     switch (verb) {
       case 'acquire':
-        return this.#several(4).flatMap(() => this.#ask())
+        return [...this.#settledAlong(), ...this.#several(4).flatMap(() => this.#ask())]
       case 'settle':
         return this.#someOf([...this.#held.keys()]).flatMap(id => [id, this.#charge(id)])
       case 'requeue':
@@ -142,6 +144,11 @@ export class History {
       default:
         return []
     }
+  }
+
+  #settledAlong(): (string | number)[] {
+    const ids = this.#chance(0.3) ? this.#someOf([...this.#held.keys()]) : []
+    return [ids.length, ...ids.flatMap(id => [id, this.#charge(id)])]
   }
 
   #several(most: number): number[] {
@@ -163,7 +170,7 @@ export class History {
     const user = `u${wholeBetween(this.#dice, 1, client.users)}`
     const tokens = this.#tokens.get(id) ?? this.#someTokens()
     this.#tokens.set(id, tokens)
-    const leftMs = wholeBetween(this.#dice, 0, this.#chance(0.2) ? 2_000 : 90_000)
+    const leftMs = this.#chance(0.02) ? 0 : wholeBetween(this.#dice, 0, this.#chance(0.2) ? 2_000 : 90_000)
     return [id, oneOf(this.#dice, [0, 1, 1, 1, 2]), client.name, client.weight, user, tokens, leftMs]
   }
 
@@ -171,6 +178,7 @@ export class History {
     const dice = this.#dice
     const perS = this.#pools.reduce((sum, pool) => sum + (pool.tokens || 20_000), 0) / 60
     if (this.#chance(0.01)) return wholeBetween(dice, 1, Math.ceil(perS * 80))
+    if (this.#chance(0.01)) return this.#one(this.#pools).tokens || 1
     if (this.#chance(this.#largeShare)) return wholeBetween(dice, Math.ceil(perS * 1.5), Math.ceil(perS * 12))
     if (this.#chance(0.2)) return wholeBetween(dice, 0, 20)
     return wholeBetween(dice, 1, Math.ceil(perS * this.#stepMs * 0.002 * this.#load))

@@ -35,11 +35,11 @@ export class TwinRoom {
     const nowMs = nowUs / 1000
     const results = this.#run(verb, args, gateway, nowMs)
     const told = new Set<string>()
-    const width = verb === 'acquire' ? 7 : 1
+    const ids = verb === 'acquire' ? chunks(asksOf(args), 7).map(ask => ask[0]) : args
     if (verb === 'acquire' || verb === 'requeue' || verb === 'cancel') {
       for (const [index, result] of results.entries()) {
         const isTold = Array.isArray(result) ? result[0] === 'granted' : typeof result === 'string'
-        if (isTold) told.add(String(args[index * width]))
+        if (isTold) told.add(String(ids[index]))
       }
     }
     for (const grant of this.room.takeGrants()) this.#outbox(grant.gateway).push(grant.ticketId, grant.pool)
@@ -52,7 +52,8 @@ export class TwinRoom {
     const { room } = this
     switch (verb) {
       case 'acquire':
-        return chunks(args, 7).map(ask => entryResult(room.acquire(this.#ask(ask, gateway, nowMs), nowMs)))
+        for (const [id, charged] of chunks(settlementsOf(args), 2)) room.settle(String(id), Number(charged), nowMs)
+        return chunks(asksOf(args), 7).map(ask => entryResult(room.acquire(this.#ask(ask, gateway, nowMs), nowMs)))
       case 'settle':
         return chunks(args, 2).map(([id, charged]) => Number(room.settle(String(id), Number(charged), nowMs)))
       case 'requeue':
@@ -158,6 +159,15 @@ function quotaOf(text: string | number): number | undefined {
   return text === '' ? undefined : Number(text)
 }
 
-function chunks<Item>(items: Item[], width: number): Item[][] {
+export function chunks<Item>(items: Item[], width: number): Item[][] {
   return Array.from({ length: items.length / width }, (_, index) => items.slice(index * width, (index + 1) * width))
+}
+
+/** What `acquire` is told before its asks. */
+export function settlementsOf(args: (string | number)[]): (string | number)[] {
+  return args.slice(1, 1 + 2 * Number(args[0]))
+}
+
+export function asksOf(args: (string | number)[]): (string | number)[] {
+  return args.slice(1 + 2 * Number(args[0]))
 }

@@ -10,15 +10,8 @@ const LIMITS = {
   atMost: { 'light p99': 8 },
 }
 
-/** Known faults of the engine, to be struck out as they are cured. */
-const UNCURED: Partial<Record<TroubleName, string>> = {
-  'clock 30 s ahead': 'at the step every other gateway seems silent: WaitingRoom.tick sweeps all their waiters',
-}
-const UNHEARD =
-  'WaitingRoom.requeue does not count as hearing from the gateway: the next tick of another sweeps the ticket'
-
 for (const name of Object.keys(TROUBLES) as TroubleName[]) {
-  test(`trouble: ${name}`, { todo: UNCURED[name] ?? false }, t => {
+  test(`trouble: ${name}`, t => {
     golden(t, SEEDS, LIMITS, options => runTrouble(name, options))
   })
 }
@@ -32,6 +25,6 @@ for (const [share, leastUse] of [
   })
 }
 
-test('a ticket that comes back to a gateway long silent still gets its turn', { todo: UNHEARD }, t => {
+test('a ticket that comes back to a gateway long silent still gets its turn', t => {
   golden(t, SEEDS, { atMost: { forgotten: 0 } }, runQuietThrottles)
 })

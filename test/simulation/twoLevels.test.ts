@@ -17,9 +17,6 @@ for (const scene of SCENES) {
   })
 }
 
-/** The part it keeps is FLUID_PACE of src/domain/fairQueue.ts, which costs light users their quick turns: 0.5 as measured. */
-const FRESH = { todo: 'keeps 0.50 with FLUID_PACE 0.5, and 0.80 with 0.8' }
-
-test('a user who keeps its name is not starved by a neighbour with a new one for every request', FRESH, t => {
+test('a user who keeps its name is not starved by a neighbour with a new one for every request', t => {
   golden(t, SEEDS, { atLeast: { known: 0.8 } }, runFreshNeighbour)
 })

@@ -38,6 +38,7 @@ export function virtualSluice(model: ModelSettings, settings: SimulatorSettings,
     clock,
     estimates: new Map([[model.name, new InputEstimate(model.bytesPerToken)]]),
     weightOf: () => 1,
+    poolOf: (_model, pool) => model.pools.find(one => one.name === pool),
     unmeteredPool: () => model.pools[0]!,
   })
   const rawUrl = '/model/anthropic.claude-test-v1%3A0/converse'

@@ -1,10 +1,12 @@
 -- A batch of asks: each gets its turn at once, a place in the line, or neither. Asking again for the same ticket tells where
--- it stands, so a gateway that lost a reply asks again.
+-- it stands, so a gateway that lost a reply asks again. Before them the settlements of the same turn of the gateway's event
+-- loop: that saves a call.
 --
 -- KEYS[1]   the model's prefix, e.g. `sluice:{claude}:`
 -- ARGV[1]   now in whole microseconds; '' = Redis's TIME (only tests pass it)
 -- ARGV[2]   the calling gateway; it counts as heard
--- ARGV[3…]  seven an item: ticket id, rank (0 high, 1 normal, 2 low), client, weight, user, tokens, for how many ms it may wait
+-- ARGV[3]   how many settlements; then two of each: ticket id, charged tokens (no results, see settle.lua)
+-- ARGV[…]   seven an item: ticket id, rank (0 high, 1 normal, 2 low), client, weight, user, tokens, for how many ms it may wait
 -- replies   { napMs, results, grants }, as every verb but `status`:
 --   napMs    when somebody should tick, whole ms; -1 when nobody waits
 --   results  one an item: { 'granted', pool } | { 'waiting', etaMs } | { 'refused', obstacle, short, retryAfterMs }
@@ -65,7 +67,9 @@ end
 
 call('ZADD', PREFIX .. 'gateways', now - room.skewMs, GATEWAY)
 local results, told = {}, {}
-for i = 3, #ARGV, 7 do
+local settlements = tonumber(ARGV[3])
+for i = 1, settlements do settle(ARGV[2 + 2 * i], tonumber(ARGV[3 + 2 * i])) end
+for i = 4 + 2 * settlements, #ARGV, 7 do
   local result = acquire({
     id = ARGV[i], rank = tonumber(ARGV[i + 1]), client = ARGV[i + 2], weight = tonumber(ARGV[i + 3]),
     user = ARGV[i + 4], tokens = tonumber(ARGV[i + 5]), deadlineMs = clockMs + tonumber(ARGV[i + 6]),

@@ -7,19 +7,6 @@
 -- replies   { napMs, results, grants } (see acquire.lua); a result is 1, or 0: unknown or settled already
 -- errors    NOSTATE
 
-local function settle(id, chargedTokens)
-  local ticket, poolName, cost = records.endReservation(id)
-  if not ticket then return 0 end
-  local pool = rooms.poolNamed(room, poolName)
-  local bucket = pool and pool.tokens
-  if bucket then bucket.level = min(bucket.burst, bucket.level + (ticket.tokens - chargedTokens)) end
-  flows.settle(room, ticket, cost, chargedTokens)
-  room.reserved = room.reserved + ticket.tokens
-  room.charged = room.charged + chargedTokens
-  replies.pump(room, now)
-  return 1
-end
-
 local results = {}
 for i = 3, #ARGV, 2 do
   results[#results + 1] = settle(ARGV[i], tonumber(ARGV[i + 1]))

@@ -6,13 +6,13 @@ line = setmetatable({ function(line)
     if heads > 0 then
       if filed ~= client.tag then
         queue[sizeName] = queue[sizeName] + call('ZADD', rankKey(kind, queue.rank), client.tag, client.name)
-        queue.first = nil
+        queue.first, queue.firstLarge = nil, nil
       end
       return client.tag
     end
     if filed then
       queue[sizeName] = queue[sizeName] - call('ZREM', rankKey(kind, queue.rank), client.name)
-      queue.first = nil
+      queue.first, queue.firstLarge = nil, nil
     end
     return false
   end
@@ -32,7 +32,7 @@ line = setmetatable({ function(line)
 
   -- Files the head of the user's line under its tag, or the user among the idle; then the client likewise.
   local function rankUser(room, queue, client, user)
-    client.first = nil
+    client.first, client.firstLarge = nil, nil
     user.isDirty = true
     if user.tickets == 0 then
       if user.filed then unfileUser(client, user) end
@@ -140,8 +140,8 @@ line = setmetatable({ function(line)
     local client = flows.client(queue, ticket, nowMs)
     startWaiting(room, queue, client, ticket, queue.virtualS)
     ticket.clientStamp = client.stamp
-    ticket.userStamp = client.virtualS
     local user = waiters.user(client, ticket.user)
+    ticket.userStamp = min(client.virtualS, user and user.tag or client.virtualS)
     local idle = not user and flows.idleTag(client, ticket.user) or nil
     ticket.isFresh = not user and not idle
     lineUp(room, queue, client, ticket, idle)

@@ -18,10 +18,16 @@ local purses = setmetatable({ function(purses)
 
   purses.ablePools = ablePools
 
+  -- The first members of a sorted set in which large ones rank; `owner.firstLarge` holds them until that changes.
+  local function largeOf(owner, key)
+    owner.firstLarge = owner.firstLarge or call('ZRANGE', key, 0, MOST_LARGE - 1)
+    return owner.firstLarge
+  end
+
   -- `owedS` of fairQueue.ts.
   local function owedS(room, queue, client, ticket)
-    local kind = client.smalls > 0 and 'small' or 'large'
-    local head = call('ZRANGE', clientKey(kind, queue.rank, client.name), 0, 0)[1]
+    local head = client.smalls > 0 and waiters.memberAt(client, clientKey('small', queue.rank, client.name), 1)
+      or largeOf(client, clientKey('large', queue.rank, client.name))[1]
     local first = waiters.user(client, waiters.ticket(room, idOf(head)).user)
     local user = waiters.user(client, ticket.user)
     return client.weight * (queue.virtualS - client.tag) + (max(client.virtualS, first.tag) - user.tag)
@@ -35,12 +41,13 @@ local purses = setmetatable({ function(purses)
   local function firstLarge(room, queue)
     local heads = {}
     if queue.larges == 0 then return heads end
-    local clients = call('ZRANGE', rankKey('large', queue.rank), 0, MOST_LARGE - 1)
+    local clients = largeOf(queue, rankKey('large', queue.rank))
     local each = floor(MOST_LARGE / max(1, #clients))
     for _, name in ipairs(clients) do
       local client = records.client(queue, name)
-      for _, head in ipairs(call('ZRANGE', clientKey('large', queue.rank, name), 0, each - 1)) do
-        local ticket = waiters.ticket(room, idOf(head))
+      local firsts = largeOf(client, clientKey('large', queue.rank, name))
+      for i = 1, min(each, #firsts) do
+        local ticket = waiters.ticket(room, idOf(firsts[i]))
         local owed = owedS(room, queue, client, ticket)
         local leftS = (rooms.costS(room, ticket.tokens) - owed) / client.weight
         heads[#heads + 1] = { ticket = ticket, leftS = leftS, owedS = owed }

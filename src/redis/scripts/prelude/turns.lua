@@ -1,28 +1,13 @@
 -- The twin of domain/turns.ts: whose turn it is.
 local turns = setmetatable({ function(turns)
-  local LOOK_AHEAD = 8
-
-  -- Members of a sorted set by place, 1 first, of at most LOOK_AHEAD: mostly the first is all that is needed. `owner.first`
-  -- holds them until somebody files or takes out.
-  local function memberAt(owner, key, place)
-    local first = owner.first
-    if not first or place > #first and not first.isAll then
-      local last = first and LOOK_AHEAD or 1
-      first = call('ZRANGE', key, 0, last - 1)
-      first.isAll = last == LOOK_AHEAD
-      owner.first = first
-    end
-    return first[place]
-  end
-
   local function smallClient(queue, place)
     if queue.smalls < place or place > LOOK_AHEAD then return nil end
-    return records.client(queue, memberAt(queue, rankKey('small', queue.rank), place))
+    return records.client(queue, waiters.memberAt(queue, rankKey('small', queue.rank), place))
   end
 
   local function smallTicket(room, client, place)
     if client.smalls < place or place > LOOK_AHEAD then return nil end
-    return waiters.ticket(room, idOf(memberAt(client, clientKey('small', client.rank, client.name), place)))
+    return waiters.ticket(room, idOf(waiters.memberAt(client, clientKey('small', client.rank, client.name), place)))
   end
 
   local function firstDue(savings)

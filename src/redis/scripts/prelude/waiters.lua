@@ -2,6 +2,7 @@
 
 -- tag, tickets, their cost, whether the head is filed in `large`, head
 local USER = '<ddddI4c0'
+local LOOK_AHEAD = 8
 
 
 waiters = setmetatable({ function(waiters)
@@ -13,6 +14,19 @@ waiters = setmetatable({ function(waiters)
       room.tickets[id] = ticket
     end
     return ticket or nil
+  end
+
+  -- The member at a place, 1 first, of at most LOOK_AHEAD, of a sorted set in which small ones rank: mostly the first is all
+  -- that is needed. `owner.first` holds them until somebody files or takes out.
+  function waiters.memberAt(owner, key, place)
+    local first = owner.first
+    if not first or place > #first and not first.isAll then
+      local last = first and LOOK_AHEAD or 1
+      first = call('ZRANGE', key, 0, last - 1)
+      first.isAll = last == LOOK_AHEAD
+      owner.first = first
+    end
+    return first[place]
   end
 
   function waiters.keep(room, ticket)
