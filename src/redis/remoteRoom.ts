@@ -28,7 +28,7 @@ export interface RemoteRoomParts {
 
 /** Gateways that wait for the same moment do not all ask at once. */
 const JITTER_MS = 5
-/** However late the turn is, one who waits looks again after so long: a hint may be lost. */
+/** One who waits looks again after so long at most: a hint may be lost. */
 const LONGEST_NAP_MS = 1_000
 const FIRST_MEASURE_MS = 1_000
 const MEASURE_MS = 5_000
@@ -193,14 +193,13 @@ export class RemoteRoom implements RoomLedger {
   }
 
   #leave(ask: Ask, reason: Reason, busy = UNKNOWN_BUSY): void {
-    if (reason === 'late') this.#refuse(ask, 'wait-timeout', busy)
-    else this.#waiters.decide(ask.ticketId, { kind: 'left' })
+    if (reason === 'gone') this.#waiters.decide(ask.ticketId, { kind: 'left' })
+    else this.#refuse(ask, 'wait-timeout', busy)
   }
 
   async #tick(): Promise<void> {
     if (this.#isTicking) {
-      // The answer on its way may be older than the hint.
-      this.#isHinted = true
+      this.#isHinted = true // The answer on its way may be older.
       return
     }
     this.#isTicking = true
