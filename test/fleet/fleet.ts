@@ -150,9 +150,9 @@ async function call(client: BedrockRuntimeClient): Promise<string | undefined> {
   }
 }
 
-/** From two calls at a time to fourteen. */
+/** From two calls at a time to six. */
 function greed(index: number): number {
-  return 2 + ((index * index) % 13)
+  return 2 + ((index * index) % 8)
 }
 
 async function happen(
