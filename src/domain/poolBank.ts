@@ -23,6 +23,11 @@ export class PoolBank {
     return mostTokens(this.pools.map(pool => ({ tokensPerMinute: pool.mostTokens })))
   }
 
+  get hasSavings(): boolean {
+    for (const pool of this.pools) if (pool.purse > 0) return true
+    return false
+  }
+
   named(name: string): Pool | undefined {
     return this.pools.find(pool => pool.name === name)
   }

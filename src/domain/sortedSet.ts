@@ -9,28 +9,35 @@ interface Entry<Item> {
 
 export class SortedSet<Item> {
   readonly #entries: Entry<Item>[] = []
-  readonly #scores = new Map<string, number>()
+  readonly #byKey = new Map<string, Entry<Item>>()
 
   get size(): number {
     return this.#entries.length
   }
 
   scoreOf(key: string): number | undefined {
-    return this.#scores.get(key)
+    return this.#byKey.get(key)?.score
   }
 
   /** Adds the item, or moves it to its new place. */
   set(key: string, score: number, item: Item): void {
-    this.delete(key)
-    this.#entries.splice(this.#place(score, key), 0, { score, key, item })
-    this.#scores.set(key, score)
+    const known = this.#byKey.get(key)
+    if (known && this.#staysAt(this.#place(known.score, key), score, key)) {
+      known.score = score
+      known.item = item
+      return
+    }
+    if (known) this.delete(key)
+    const entry = { score, key, item }
+    this.#entries.splice(this.#place(score, key), 0, entry)
+    this.#byKey.set(key, entry)
   }
 
   delete(key: string): void {
-    const score = this.#scores.get(key)
-    if (score === undefined) return
-    this.#scores.delete(key)
-    this.#entries.splice(this.#place(score, key), 1)
+    const entry = this.#byKey.get(key)
+    if (!entry) return
+    this.#byKey.delete(key)
+    this.#entries.splice(this.#place(entry.score, key), 1)
   }
 
   /** Removes every item with a score of at most `score`. */
@@ -38,7 +45,7 @@ export class SortedSet<Item> {
     let count = 0
     for (const entry of this.#entries) {
       if (entry.score > score) break
-      this.#scores.delete(entry.key)
+      this.#byKey.delete(entry.key)
       count += 1
     }
     if (count > 0) this.#entries.splice(0, count)
@@ -56,6 +63,14 @@ export class SortedSet<Item> {
   /** Key and score of each item, in order. */
   entries(): [string, number][] {
     return this.#entries.map(entry => [entry.key, entry.score])
+  }
+
+  /** Whether what is at `index` would be there with the new score too. */
+  #staysAt(index: number, score: number, key: string): boolean {
+    const before = this.#entries[index - 1]
+    const after = this.#entries[index + 1]
+    const isAfter = !before || before.score < score || (before.score === score && before.key < key)
+    return isAfter && (!after || score < after.score || (score === after.score && key < after.key))
   }
 
   #place(score: number, key: string): number {

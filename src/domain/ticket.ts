@@ -52,6 +52,22 @@ export function ticketKey(number: number): string {
 
 /** `number`: how many came before it. */
 export function newTicket(ask: TicketAsk, number: number): Ticket {
-  const stamps = { clientStamp: 0, userStamp: 0, isFresh: false }
-  return { ...ask, ...stamps, key: ticketKey(number), requeues: 0, barred: [], saver: undefined }
+  const { id, rank, client, weight, user, tokens, deadlineMs, gateway } = ask
+  return {
+    id,
+    rank,
+    client,
+    weight,
+    user,
+    tokens,
+    deadlineMs,
+    gateway,
+    key: ticketKey(number),
+    clientStamp: 0,
+    userStamp: 0,
+    isFresh: false,
+    requeues: 0,
+    barred: [],
+    saver: undefined,
+  }
 }

@@ -3,7 +3,6 @@
 import { Attendance, CLOCK_STEP_MS } from './attendance.ts'
 import { earnFloors, headroom } from './classes.ts'
 import { isLarge, type Supply } from './cost.ts'
-import type { Expectation } from './eta.ts'
 import { FairQueue } from './fairQueue.ts'
 import { PRIORITIES } from './model.ts'
 import type { Pool, PoolQuota } from './pool.ts'
@@ -83,7 +82,7 @@ export class WaitingRoom implements Room {
   /** The turns handed out since the last call. */
   takeGrants(): Grant[] {
     const grants = this.#grants
-    this.#grants = []
+    if (grants.length > 0) this.#grants = []
     return grants
   }
 
@@ -215,11 +214,7 @@ export class WaitingRoom implements Room {
     this.#bank.empty()
   }
 
-  /** What one who asked now would be told. */
-  expect(ask: TicketAsk, nowMs: number): Expectation {
-    return expectation(this, ask, this.#advance(nowMs))
-  }
-
+  /** What one who is refused is told. */
   busy(ask: TicketAsk, nowMs: number): Busy {
     return busy(this, ask, this.#advance(nowMs))
   }
@@ -270,6 +265,10 @@ export class WaitingRoom implements Room {
   }
 
   #pump(nowMs: number): void {
+    if (this.#waiting.size === 0 && !this.#bank.hasSavings) {
+      this.#wakeAtMs = undefined
+      return
+    }
     for (let count = 0; count < MOST_GRANTS; count += 1) {
       const turn = nextTurn(this, nowMs)
       if (turn.kind === 'wait') {
