@@ -6,6 +6,7 @@ import { createUpstream } from './bedrock/upstream.ts'
 import type { Config } from './config/schema.ts'
 import { InputEstimate } from './domain/estimate.ts'
 import type { PoolSettings } from './domain/model.ts'
+import { Book } from './gateway/book.ts'
 import { Gateway } from './gateway/gateway.ts'
 import type { Invocation, Ledger } from './gateway/ports.ts'
 import { buildApp, type Readiness } from './http/app.ts'
@@ -48,12 +49,12 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     simulatorUrl: simulator?.url,
     bearerToken: environment.bearerToken,
   })
-  const { gateway, ledger, metrics } = core
+  const { book, ledger, metrics } = core
   let draining = false
   const app = buildApp({
     port,
     dataPlane: {
-      gateway,
+      book,
       newId,
       findModel: modelId => live.findModel(modelId),
       clientOf: name => live.clientOf(name),
@@ -67,7 +68,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       },
     },
     readiness: () => readiness(draining, ledger),
-    status: () => statusOf(ledger, gateway),
+    status: () => statusOf(ledger, book),
     metrics: () => metrics.scrape(),
     fault: error => log.error({ error: faultText(error) }, 'fault'),
   })
@@ -91,7 +92,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     },
     async stop(graceMs) {
       draining = true
-      const cut = await drain(app, gateway, graceMs)
+      const cut = await drain(app, book, graceMs)
       await close(core, simulator)
       return cut
     },
@@ -99,7 +100,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
 }
 
 interface Core {
-  gateway: Gateway
+  book: Book
   ledger: Ledger
   redis: string | undefined
   metrics: Metrics
@@ -111,7 +112,7 @@ interface Core {
 async function buildCore(config: Config, live: LiveSettings, log: Logger, farSide: FarSideSettings): Promise<Core> {
   const metrics: Metrics = new Metrics(
     () => ledger.status(),
-    () => gateway.inFlight,
+    () => book.inFlight,
   )
   const { ledger, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
@@ -124,15 +125,15 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     weightOf: client => live.clientOf(client).weight,
     poolOf: (model, pool) => live.poolOf(model, pool),
     unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
-    observer: {
-      finished(run) {
-        metrics.finished(run)
-        logFinished(log, run)
-      },
+  })
+  const book = new Book(gateway, {
+    finished(run) {
+      metrics.finished(run)
+      logFinished(log, run)
     },
   })
   return {
-    gateway,
+    book,
     ledger,
     redis,
     metrics,
@@ -149,10 +150,10 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
 }
 
 /** Resolves once the server has closed, or once the grace is over and every connection has been destroyed. */
-async function drain(app: ReturnType<typeof buildApp>, gateway: Gateway, graceMs: number): Promise<number> {
+async function drain(app: ReturnType<typeof buildApp>, book: Book, graceMs: number): Promise<number> {
   let cut = 0
   const cancel = systemClock.after(graceMs, () => {
-    cut = gateway.inFlight
+    cut = book.inFlight
     app.server.closeAllConnections()
   })
   await app.close()
@@ -187,8 +188,8 @@ function readiness(draining: boolean, ledger: Ledger): Readiness {
   return { status: draining ? 'draining' : degraded === undefined ? 'ready' : 'degraded', parts: { ledger: part } }
 }
 
-async function statusOf(ledger: Ledger, gateway: Gateway): Promise<object> {
-  return { ledger: ledger.health(), inFlight: gateway.inFlight, models: await ledger.status() }
+async function statusOf(ledger: Ledger, book: Book): Promise<object> {
+  return { ledger: ledger.health(), inFlight: book.inFlight, models: await ledger.status() }
 }
 
 /** A fault's stack, never its properties: those may hold a request. */

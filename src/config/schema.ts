@@ -2,8 +2,10 @@
 import { z } from 'zod'
 import { PRIORITIES } from '../domain/model.ts'
 import { parseRedisUrl } from '../redis/url.ts'
+import { checkFallbacks, model } from './modelSchema.ts'
+import { breaker, retries, stages, stale } from './pushbackSchema.ts'
 import { simulator } from './simulatorSchema.ts'
-import { glob, MINUTE_MS, ms, name, quota } from './values.ts'
+import { MINUTE_MS, ms, name } from './values.ts'
 
 const server = z
   .strictObject({
@@ -95,55 +97,6 @@ const redis = z
   .optional()
   .describe('Where gateways share their ledger: Redis 7 or later, or Valkey 8. Absent: the ledger is in memory.')
 
-const pool = z
-  .strictObject({
-    name: name.describe('Named in x-sluice-pool, metrics and /status; unique within the model.'),
-    region: z
-      .string()
-      .regex(/^[a-z]{2,4}(-[a-z]+)+-\d+$/, 'an AWS Region such as us-east-1')
-      .describe('AWS Region, for the endpoint and the signature.'),
-    endpoint: z
-      .string()
-      .refine(text => text === 'simulator' || isHttpUrl(text), 'an http(s) URL or `simulator`')
-      .optional()
-      .describe("Base URL (a VPC endpoint, a test server), or `simulator`. Absent: AWS's own endpoint of the Region."),
-    modelId: z.string().min(1).max(2048).optional().describe('Replaces the requested modelId in this pool.'),
-    profile: z
-      .string()
-      .min(1)
-      .optional()
-      .describe("Profile of the AWS configuration files, for another account's credentials."),
-    requestsPerMinute: quota.optional().describe('Requests quota (RPM). Absent: unlimited.'),
-    tokensPerMinute: quota.optional().describe('Tokens quota (TPM). Absent: unlimited.'),
-  })
-  .describe('One Bedrock quota that can serve the model.')
-
-const model = z
-  .strictObject({
-    name: name.describe('Named in metrics and /status; unique.'),
-    modelIds: z.array(glob).min(1).describe('Globs over the decoded modelId; the first model that matches wins.'),
-    outputBurndown: z
-      .number()
-      .min(1)
-      .max(100)
-      .default(1)
-      .describe('Quota tokens per output token, charged at the end of a call.'),
-    maxOutputTokens: z
-      .int()
-      .min(0)
-      .max(10_000_000)
-      .default(4096)
-      .describe('What Bedrock reserves when a request sets no output cap; 0 for embeddings.'),
-    bytesPerToken: z
-      .number()
-      .min(1)
-      .max(10)
-      .default(3.5)
-      .describe('First guess of request bytes per input token; learned from settled calls afterwards.'),
-    pools: z.array(pool).min(1).describe('One or more quotas that can serve it.'),
-  })
-  .describe('What apps ask for: one waiting room.')
-
 const waits = z
   .strictObject({
     high: ms(60 * MINUTE_MS)
@@ -211,6 +164,10 @@ export const configSchema = z
     redis,
     models: z.array(model).min(1).describe('Matched in order.'),
     admission,
+    retries,
+    breaker,
+    stale,
+    stages,
     auth,
     clients: z.array(client).default([]).describe('A client that is not listed has the defaults.'),
     simulator,
@@ -226,13 +183,10 @@ export const configSchema = z
     config.models.forEach((one, i) => {
       unique(one.pools, `models.${i}.pools`, context)
     })
+    checkFallbacks(config.models, context)
   })
 
 export type Config = z.infer<typeof configSchema>
-
-function isHttpUrl(text: string): boolean {
-  return /^https?:\/\//.test(text) && URL.canParse(text)
-}
 
 function unique(named: { name: string }[], where: string, context: z.RefinementCtx): void {
   const seen = new Set<string>()

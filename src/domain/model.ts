@@ -51,6 +51,46 @@ export interface ModelSettings {
   /** Where the learned average starts. */
   bytesPerToken: number
   pools: PoolSettings[]
+  pace: PaceMode
+  aimd: AimdSettings
+  /** In order, when no pool is open or attempts are spent. */
+  fallback: FallbackStep[]
+  mockText: string
+  coalesce: CoalesceScope
+  outputCap: OutputCapSettings
+}
+
+export const PACES = ['adaptive', 'aimd', 'off'] as const
+export type PaceMode = (typeof PACES)[number]
+
+export const COALESCE_SCOPES = ['off', 'client', 'shared'] as const
+export type CoalesceScope = (typeof COALESCE_SCOPES)[number]
+
+export type FallbackStep = 'stale' | 'mock' | { model: string }
+
+/** The textbook rule. `start`, `min` and `max` are per cent of the configured quota. */
+export interface AimdSettings {
+  start: number
+  min: number
+  max: number
+  /** Factor after each run of `successes` accepted calls. */
+  increase: number
+  successes: number
+  /** Factor at a throttle. */
+  decrease: number
+}
+
+export const OUTPUT_CAPS = ['off', 'learned', 'fixed'] as const
+
+/** What a request that sets no output cap is given. */
+export interface OutputCapSettings {
+  mode: (typeof OUTPUT_CAPS)[number]
+  /** The fixed cap, and the first learned one. */
+  tokens: number
+  margin: number
+  floor: number
+  /** 0 to 1: above this use of the quota the caps of `low` requests shrink to the floor; 1: never. */
+  saturation: number
 }
 
 /** The first model with a glob that fits wins. */

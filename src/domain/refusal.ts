@@ -2,7 +2,13 @@
 import type { Dimension } from './pool.ts'
 
 /** Why somebody has no turn, and no place to wait for one. */
-export type AdmissionCode = 'cannot-fit' | 'queue-full' | 'client-queue-full' | 'wait-too-long' | 'wait-timeout'
+export type AdmissionCode =
+  | 'cannot-fit'
+  | 'queue-full'
+  | 'client-queue-full'
+  | 'wait-too-long'
+  | 'wait-timeout'
+  | 'no-pool-open'
 
 /** What one without a turn is told: which quota is short, and when to come back. */
 export interface Busy {
@@ -18,6 +24,7 @@ export type RefusalCode =
   | 'malformed-request'
   | AdmissionCode
   | 'unknown-pool'
+  | 'overloaded'
   | 'upstream-unreachable'
   | 'upstream-cut'
   | 'upstream-timeout'
@@ -34,6 +41,8 @@ export interface Refusal {
 /** `mostTokens`: the largest tokens-per-minute quota of the model's pools. */
 export function admissionRefusal(code: AdmissionCode, busy: Busy, tokens: number, mostTokens: number): Refusal {
   if (code === 'cannot-fit') return { code, message: cannotFit(tokens, mostTokens) }
+  if (code === 'no-pool-open')
+    return { code, message: 'Bedrock does not answer at present.', retryAfterMs: busy.retryAfterMs }
   // Bedrock's own words for the quota that is short.
   return { code, message: `Too many ${busy.short}, please wait before trying again.`, retryAfterMs: busy.retryAfterMs }
 }

@@ -7,12 +7,11 @@ import type { ModelSettings, PoolSettings } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Demand } from '../wire/demand.ts'
 import { Attempt } from './attempt.ts'
-import type { Answer, Ask, Decision, Finished, Invocation, Ledger, Observer, Upstream } from './ports.ts'
+import type { Answer, Ask, Decision, Finished, Handler, Invocation, Ledger, Upstream } from './ports.ts'
 
 export interface GatewayParts {
   ledger: Ledger
   upstream: Upstream
-  observer: Observer
   clock: Clock
   /** By model name. */
   estimates: Map<string, InputEstimate>
@@ -23,32 +22,20 @@ export interface GatewayParts {
   unmeteredPool: (invocation: Invocation) => PoolSettings
 }
 
-export class Gateway {
+export class Gateway implements Handler {
   readonly #parts: GatewayParts
-  #inFlight = 0
 
   constructor(parts: GatewayParts) {
     this.#parts = parts
   }
 
-  /** Invocations accepted and not yet ended, waiting ones included. */
-  get inFlight(): number {
-    return this.#inFlight
-  }
-
-  /** Resolves when the invocation has ended. Never rejects for anything the client or the upstream does. */
-  async handle(invocation: Invocation, answer: Answer): Promise<void> {
-    this.#inFlight += 1
+  async handle(invocation: Invocation, answer: Answer): Promise<Finished> {
     const run = newRun(invocation, this.#parts.clock.nowMs())
-    try {
-      if (invocation.model && invocation.demand)
-        await this.#metered(invocation, invocation.model, invocation.demand, answer, run)
-      else await this.#unmetered(invocation, answer, run)
-    } finally {
-      this.#inFlight -= 1
-      run.totalMs = Math.max(0, this.#parts.clock.nowMs() - run.startedMs)
-      this.#parts.observer.finished(run)
-    }
+    if (invocation.model && invocation.demand)
+      await this.#metered(invocation, invocation.model, invocation.demand, answer, run)
+    else await this.#unmetered(invocation, answer, run)
+    run.totalMs = Math.max(0, this.#parts.clock.nowMs() - run.startedMs)
+    return run
   }
 
   async #metered(
@@ -70,6 +57,8 @@ export class Gateway {
         demand.outputCap ?? model.maxOutputTokens * demand.answers,
       ),
       deadlineMs: run.startedMs + invocation.maxWaitMs,
+      ...(invocation.sdkInvocationId !== undefined && { sdkInvocationId: invocation.sdkInvocationId }),
+      ...(invocation.refuseWhenShut && { refuseWhenShut: true }),
     }
     run.reservedTokens = ask.tokens
     // Usage unknown (abort, cut, no figure): the reservation stands as the charge.
@@ -168,6 +157,9 @@ function newRun(invocation: Invocation, nowMs: number): Run {
     chargedTokens: 0,
     usage: undefined,
     exception: undefined,
+    retries: 0,
+    fallback: undefined,
+    coalesced: false,
     startedMs: nowMs,
     sendingMs: 0,
   }

@@ -2,6 +2,7 @@
 import type { Usage } from '../domain/charge.ts'
 import type { Flow, ModelSettings, PoolSettings } from '../domain/model.ts'
 import type { PoolQuota } from '../domain/pool.ts'
+import type { PoolNews, Report, Steering } from '../domain/poolReport.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { RoomSettings } from '../domain/room.ts'
 import type { RoomStatus } from '../domain/roomStatus.ts'
@@ -19,6 +20,10 @@ export interface Invocation {
   flow: Flow
   /** How long it may wait for its turn, in all. */
   maxWaitMs: number
+  /** What the client's SDK calls all its attempts at one call: a retry of its own regains its place. */
+  sdkInvocationId?: string
+  /** It would rather be refused at once than wait for a pool to open. */
+  refuseWhenShut?: boolean
   request: UpstreamRequest
   presence: Presence
 }
@@ -52,6 +57,8 @@ export interface Ask {
   /** Estimated input + max output. */
   tokens: number
   deadlineMs: number
+  sdkInvocationId?: string
+  refuseWhenShut?: boolean
 }
 
 export type Decision =
@@ -67,7 +74,7 @@ export type Decision =
 export interface Ledger {
   /** Resolves when it is this request's turn, or never will be. Never rejects. */
   acquire(ask: Ask, presence: Presence): Promise<Decision>
-  /** The granted pool throttled it: wait again, ahead of newcomers, until the same deadline. */
+  /** The granted pool threw it back: wait again, ahead of newcomers, until the same deadline. */
   requeue(ask: Ask, presence: Presence): Promise<Decision>
   /** `chargedTokens`: what Bedrock really charged. */
   settle(ask: Ask, chargedTokens: number): void
@@ -86,6 +93,13 @@ export interface RoomLedger {
   settle(ticketId: string, chargedTokens: number): boolean
   configure(settings: RoomSettings): void
   status(): Promise<RoomStatus>
+}
+
+/** Where the gateways put together what they saw of a model's pools, and where one of them at a time decides for all. */
+export interface Board {
+  /** Adds this gateway's news of its pools; nothing new is news too: it keeps the lease and asks how things stand. */
+  report(model: string, news: PoolNews[]): Promise<Report>
+  steer(model: string, steering: Steering): Promise<void>
 }
 
 /** What ends a wait; `moved`: this line is kept no longer, ask elsewhere. */
@@ -156,6 +170,17 @@ export interface Notes {
   attempts: number
   /** Set when the upstream throttled it for good: when to come back. */
   retryAfterMs?: number
+  /** What answered in Bedrock's place. */
+  fallback?: FallbackKind
+  /** The output cap that Sluice gave the request. */
+  outputCap?: number
+}
+
+export type FallbackKind = 'stale' | 'model' | 'mock'
+
+/** Sees one invocation through to its end. Never rejects for anything the client or the upstream does. */
+export interface Handler {
+  handle(invocation: Invocation, answer: Answer): Promise<Finished>
 }
 
 /** Where the answer to one invocation goes. */
@@ -175,7 +200,8 @@ export interface Finished {
   model: string
   pool: string | undefined
   flow: Flow
-  outcome: 'answered' | 'refused' | 'aborted' | 'cut'
+  /** `rescued`: refused here, and answered by another model, which has a line of its own. */
+  outcome: 'answered' | 'refused' | 'rescued' | 'aborted' | 'cut'
   status: number | undefined
   refusal: Refusal | undefined
   waitMs: number
@@ -190,6 +216,11 @@ export interface Finished {
   usage: Usage | undefined
   /** The exception a stream ended in, after its head had said 200. */
   exception: string | undefined
+  /** Sent again after a failure that was no throttle. */
+  retries: number
+  fallback: FallbackKind | undefined
+  /** It took part in another's call, and was charged nothing. */
+  coalesced: boolean
 }
 
 export interface Observer {

@@ -3,7 +3,7 @@
 import type { Clock } from '../domain/clock.ts'
 import type { ClientFinder, ModelSettings, Priority } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
-import type { Gateway } from '../gateway/gateway.ts'
+import type { Book } from '../gateway/book.ts'
 import type { Invocation } from '../gateway/ports.ts'
 import { Presence } from '../gateway/presence.ts'
 import type { Request, Response } from '../transport/onePort.ts'
@@ -15,7 +15,7 @@ import { refusalReply } from './refusals.ts'
 import { discardBody, readBody } from './requestBody.ts'
 
 export interface DataPlaneParts {
-  gateway: Gateway
+  book: Book
   findModel: (modelId: string) => ModelSettings | undefined
   clientOf: ClientFinder
   maxWaitMs: (priority: Priority) => number
@@ -63,11 +63,13 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       return
     }
     const { operation } = match.route
+    const sdkInvocationId = sdkInvocationIdOf(request)
     const invocation: Invocation = {
       id,
       ...(parsed.model && { model: parsed.model }),
       ...(parsed.demand && { demand: parsed.demand }),
       flow: identity.flow,
+      ...(sdkInvocationId !== undefined && { sdkInvocationId }),
       maxWaitMs: Math.min(identity.maxWaitMs ?? Infinity, parts.maxWaitMs(identity.flow.priority)),
       request: {
         operation,
@@ -78,8 +80,16 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       },
       presence,
     }
-    await parts.gateway.handle(invocation, new ClientAnswer(response, operation.dialect, id, parts))
+    await parts.book.handle(invocation, new ClientAnswer(response, operation.dialect, id, parts))
   }
+}
+
+/** Longer than any SDK's is not one. */
+const LONGEST_SDK_ID = 64
+
+function sdkInvocationIdOf(request: Request): string | undefined {
+  const id = request.headers['amz-sdk-invocation-id']
+  return typeof id === 'string' && id !== '' && id.length <= LONGEST_SDK_ID ? id : undefined
 }
 
 interface Parsed {

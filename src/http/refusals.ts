@@ -20,6 +20,8 @@ export const REFUSAL_SHAPES: Record<RefusalCode, Shape> = {
   'client-queue-full': { status: 429, exception: 'ThrottlingException' },
   'wait-too-long': { status: 429, exception: 'ThrottlingException' },
   'wait-timeout': { status: 429, exception: 'ThrottlingException' },
+  'no-pool-open': { status: 503, exception: 'ServiceUnavailableException' },
+  overloaded: { status: 503, exception: 'ServiceUnavailableException' },
   'unknown-pool': { status: 503, exception: 'ServiceUnavailableException' },
   'upstream-unreachable': { status: 502, exception: 'ServiceUnavailableException' },
   'upstream-cut': { status: 502, exception: 'ServiceUnavailableException' },

@@ -1,10 +1,12 @@
 // One model's ledger for a contract test, as one gateway sees it or as two that share it. Its quota all but stands still, so
 // that turns come only when the test lets them: by a settlement, or by new settings.
+
 import assert from 'node:assert/strict'
 import type { ModelSettings, Priority } from '../../src/domain/model.ts'
 import type { AdmissionSettings, Ask, Decision, Ledger, ModelStatus } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { systemClock } from '../../src/system.ts'
+import { PLAIN } from '../support/models.ts'
 import { until } from '../support/wire.ts'
 
 export interface Gateways {
@@ -200,7 +202,7 @@ export class LedgerBench {
   }
 
   #models(pools: Pools): ModelSettings[] {
-    const rest = { modelIds: ['*'], outputBurndown: 1, maxOutputTokens: 10, bytesPerToken: 3 }
+    const rest = { modelIds: ['*'], outputBurndown: 1, maxOutputTokens: 10, bytesPerToken: 3, ...PLAIN }
     return [{ name: this.#name, ...rest, pools: pools.map(pool => ({ ...pool, region: 'us-east-1' })) }]
   }
 }

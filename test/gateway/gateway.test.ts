@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { settledTokens, type Usage } from '../../src/domain/charge.ts'
 import { InputEstimate } from '../../src/domain/estimate.ts'
 import type { ModelSettings, PoolSettings } from '../../src/domain/model.ts'
+import { Book } from '../../src/gateway/book.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type {
   Answer,
@@ -19,6 +20,7 @@ import type {
 import { Presence } from '../../src/gateway/presence.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
+import { PLAIN } from '../support/models.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
 /** What the upstream does with one send, each step after a while. */
@@ -42,6 +44,7 @@ const MODEL: ModelSettings = {
   maxOutputTokens: 100,
   bytesPerToken: 3.5,
   pools: [POOL],
+  ...PLAIN,
 }
 const ADMISSION = { burst: 0.05, maxWaiting: 1_000, maxWaitingPerClient: 1_000 }
 const USAGE: Usage = { inputTokens: 10, outputTokens: 20, cacheReadTokens: 0, cacheWriteTokens: 0 }
@@ -51,7 +54,7 @@ class World {
   readonly finished: Finished[] = []
   readonly settlements = new Map<string, number[]>()
   readonly ledger: Ledger
-  readonly gateway: Gateway
+  readonly book: Book
   abandoned = 0
 
   constructor(script: (send: number) => Behaviour) {
@@ -67,16 +70,16 @@ class World {
       status: () => inner.status(),
       health: () => inner.health(),
     }
-    this.gateway = new Gateway({
+    const gateway = new Gateway({
       ledger: this.ledger,
       upstream: this.#upstream(script),
-      observer: { finished: run => this.finished.push(structuredClone(run)) },
       clock: this.clock,
       estimates: new Map([['m', new InputEstimate(3.5)]]),
       weightOf: () => 1,
       poolOf: () => POOL,
       unmeteredPool: () => POOL,
     })
+    this.book = new Book(gateway, { finished: run => this.finished.push(structuredClone(run)) })
   }
 
   #upstream(script: (send: number) => Behaviour): Upstream {
@@ -103,7 +106,7 @@ class World {
       request: { operation: OPERATION, rawUrl: '/model/m/converse', headers: [], body: Buffer.alloc(0) },
       presence,
     }
-    return { answer, over: this.gateway.handle(invocation, answer) }
+    return { answer, over: this.book.handle(invocation, answer) }
   }
 }
 
@@ -283,7 +286,7 @@ test('whatever the upstream and the client do, each call ends once, is settled o
         answers.push(world.call(String(i), abort, maxWaitMs).answer)
       }
       await world.clock.advance(600_000)
-      assert.equal(world.gateway.inFlight, 0)
+      assert.equal(world.book.inFlight, 0)
       assert.equal(world.finished.length, calls.length)
       const [{ waiting, inFlight, classes }] = (await world.ledger.status()) as [ModelStatus]
       assert.deepEqual([waiting, inFlight, classes.flatMap(one => one.flows)], [0, 0, []])

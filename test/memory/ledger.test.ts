@@ -5,6 +5,7 @@ import { type ModelSettings, PRIORITIES } from '../../src/domain/model.ts'
 import type { Ask, Decision, Ledger, ModelStatus } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
+import { PLAIN } from '../support/models.ts'
 import { seeded } from '../support/seeds.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
@@ -12,7 +13,7 @@ const FLOW = { priority: 'normal', client: 'open', user: 'ann' } as const
 
 function model(quota: { requestsPerMinute?: number; tokensPerMinute?: number }): ModelSettings {
   const pools = [{ name: 'only', region: 'us-east-1', ...quota }]
-  return { name: 'm', modelIds: ['*'], outputBurndown: 1, maxOutputTokens: 10, bytesPerToken: 3, pools }
+  return { name: 'm', modelIds: ['*'], outputBurndown: 1, maxOutputTokens: 10, bytesPerToken: 3, pools, ...PLAIN }
 }
 
 class Bench {

@@ -1,9 +1,11 @@
 // Three times more than the quota allows, for ten minutes, under every window Bedrock might use.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ModelSettings } from '../../src/domain/model.ts'
 import { seededDice } from '../../src/simulator/dice.ts'
 import { NO_FAULTS, type SimulatorSettings, type WindowKind } from '../../src/simulator/settings.ts'
+import { PLAIN } from '../support/models.ts'
 import { virtualSluice } from './virtualSluice.ts'
 
 const MINUTES = 10
@@ -90,6 +92,7 @@ function modelOf(quota: Quota): ModelSettings {
     maxOutputTokens: 4096,
     bytesPerToken: 3.5,
     pools: [{ ...quota, name: 'only', region: 'us-east-1' }],
+    ...PLAIN,
   }
 }
 

@@ -5,6 +5,7 @@ import { Reply } from '../../src/bedrock/reply.ts'
 import type { Dice } from '../../src/domain/clock.ts'
 import { InputEstimate } from '../../src/domain/estimate.ts'
 import type { ModelSettings } from '../../src/domain/model.ts'
+import { Book } from '../../src/gateway/book.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type { Answer, Finished, Upstream } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
@@ -34,13 +35,13 @@ export function virtualSluice(model: ModelSettings, settings: SimulatorSettings,
   const gateway = new Gateway({
     ledger: createMemoryLedger([model], { burst: 0.05, maxWaiting: 10_000, maxWaitingPerClient: 10_000 }, clock),
     upstream: simulatedUpstream(simulator, clock, dice),
-    observer: { finished: run => finished.push({ ...run }) },
     clock,
     estimates: new Map([[model.name, new InputEstimate(model.bytesPerToken)]]),
     weightOf: () => 1,
     poolOf: (_model, pool) => model.pools.find(one => one.name === pool),
     unmeteredPool: () => model.pools[0]!,
   })
+  const book = new Book(gateway, { finished: run => finished.push({ ...run }) })
   const rawUrl = '/model/anthropic.claude-test-v1%3A0/converse'
   const match = matchOperation('POST', rawUrl)
   if (match.kind !== 'found') throw new Error('no such route')
@@ -62,7 +63,7 @@ export function virtualSluice(model: ModelSettings, settings: SimulatorSettings,
         request: { operation, modelId: match.route.id!, rawUrl, headers: [], body },
         presence: new Presence(),
       }
-      return gateway.handle(invocation, NOWHERE)
+      return book.handle(invocation, NOWHERE)
     },
   }
 }

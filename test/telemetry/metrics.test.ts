@@ -23,6 +23,9 @@ function finished(part: Partial<Finished>): Finished {
     chargedTokens: 5,
     usage: undefined,
     exception: undefined,
+    retries: 0,
+    fallback: undefined,
+    coalesced: false,
     ...part,
   }
 }

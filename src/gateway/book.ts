@@ -1,0 +1,28 @@
+// The day's book: counts who is being seen to, and has a line written for each who has been.
+import type { Answer, Handler, Invocation, Observer } from './ports.ts'
+
+export class Book {
+  readonly #handler: Handler
+  readonly #observer: Observer
+  #inFlight = 0
+
+  constructor(handler: Handler, observer: Observer) {
+    this.#handler = handler
+    this.#observer = observer
+  }
+
+  /** Invocations accepted and not yet ended, waiting ones included. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Resolves when the invocation has ended. */
+  async handle(invocation: Invocation, answer: Answer): Promise<void> {
+    this.#inFlight += 1
+    try {
+      this.#observer.finished(await this.#handler.handle(invocation, answer))
+    } finally {
+      this.#inFlight -= 1
+    }
+  }
+}
