@@ -12,6 +12,7 @@ import type { Invocation, Ledger } from './gateway/ports.ts'
 import { buildApp, type Readiness } from './http/app.ts'
 import { buildLedger } from './ledgers.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
+import { buildPushback, type Pushback } from './pushback.ts'
 import { type RunningSimulator, startSimulator } from './simulator/server.ts'
 import type { SimulatorSettings } from './simulator/settings.ts'
 import { newId, systemClock } from './system.ts'
@@ -25,7 +26,7 @@ export interface Sluice {
   /** Where the ledger is shared, without secrets. */
   redis: string | undefined
   /**
-   * Takes over what may change while it runs: models, pools and quotas, clients, admission. Levels, waiters and what is
+   * Takes over what may change while it runs: models, pools and quotas, clients, admission, retries. Levels, waiters and what is
    * in flight stay. Returns the other settings that differ: those take a restart.
    */
   reload(config: Config): string[]
@@ -68,7 +69,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       },
     },
     readiness: () => readiness(draining, ledger),
-    status: () => statusOf(ledger, book),
+    status: () => statusOf(ledger, book, core.pushback),
     metrics: () => metrics.scrape(),
     fault: error => log.error({ error: faultText(error) }, 'fault'),
   })
@@ -104,6 +105,7 @@ interface Core {
   ledger: Ledger
   redis: string | undefined
   metrics: Metrics
+  pushback: Pushback
   takeModels(config: Config): void
   close(): Promise<void>
 }
@@ -117,7 +119,9 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
   const { ledger, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
+  const pushback = buildPushback(config, live, log, metrics)
   const gateway = new Gateway({
+    ...pushback.parts,
     ledger,
     upstream,
     clock: systemClock,
@@ -137,12 +141,14 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     ledger,
     redis,
     metrics,
+    pushback,
     takeModels({ models, admission }) {
       for (const { name, bytesPerToken } of models)
         if (!estimates.has(name)) estimates.set(name, new InputEstimate(bytesPerToken))
       ledger.configure(models, admission)
     },
     async close() {
+      pushback.close()
       await close()
       await upstream.close()
     },
@@ -188,8 +194,11 @@ function readiness(draining: boolean, ledger: Ledger): Readiness {
   return { status: draining ? 'draining' : degraded === undefined ? 'ready' : 'degraded', parts: { ledger: part } }
 }
 
-async function statusOf(ledger: Ledger, book: Book): Promise<object> {
-  return { ledger: ledger.health(), inFlight: book.inFlight, models: await ledger.status() }
+async function statusOf(ledger: Ledger, book: Book, pushback: Pushback): Promise<object> {
+  const [models, standings] = await Promise.all([ledger.status(), pushback.standings()])
+  const control = new Map(standings.map(({ model, ...standing }) => [model, standing]))
+  const withControl = models.map(one => ({ ...one, control: control.get(one.model) }))
+  return { ledger: ledger.health(), inFlight: book.inFlight, models: withControl }
 }
 
 /** A fault's stack, never its properties: those may hold a request. */

@@ -23,7 +23,7 @@ export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>):
   }
   return {
     acquire: (ask, presence) => room(ask.model).acquire(ask, presence).then(decided),
-    requeue: (ask, presence) => room(ask.model).requeue(ask, presence).then(decided),
+    requeue: (ask, presence, charged) => room(ask.model).requeue(ask, presence, charged).then(decided),
     settle: (ask, chargedTokens) => void room(ask.model).settle(ask.ticketId, chargedTokens),
     configure(models, admission) {
       for (const model of models) {

@@ -1,7 +1,7 @@
 // What the gateway needs from the world, in its own words. The adapters live in memory/, redis/, bedrock/, http/ and telemetry/.
 import type { Usage } from '../domain/charge.ts'
 import type { Flow, ModelSettings, PoolSettings } from '../domain/model.ts'
-import type { PoolQuota } from '../domain/pool.ts'
+import type { Dimension, PoolQuota } from '../domain/pool.ts'
 import type { PoolNews, Report, Steering } from '../domain/poolReport.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { RoomSettings } from '../domain/room.ts'
@@ -74,8 +74,11 @@ export type Decision =
 export interface Ledger {
   /** Resolves when it is this request's turn, or never will be. Never rejects. */
   acquire(ask: Ask, presence: Presence): Promise<Decision>
-  /** The granted pool threw it back: wait again, ahead of newcomers, until the same deadline. */
-  requeue(ask: Ask, presence: Presence): Promise<Decision>
+  /**
+   * The granted pool threw it back: wait again, ahead of newcomers, until the same deadline. `chargedTokens`: what the send
+   * that failed may have cost; absent: all that was reserved.
+   */
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Decision>
   /** `chargedTokens`: what Bedrock really charged. */
   settle(ask: Ask, chargedTokens: number): void
   /** New quotas, pools, bounds and models; levels, waiters and reservations stay, those of models now gone too. */
@@ -88,7 +91,7 @@ export interface Ledger {
 /** One model's part of a ledger. */
 export interface RoomLedger {
   acquire(ask: Ask, presence: Presence): Promise<Outcome>
-  requeue(ask: Ask, presence: Presence): Promise<Outcome>
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome>
   /** False when it holds no such reservation. */
   settle(ticketId: string, chargedTokens: number): boolean
   configure(settings: RoomSettings): void
@@ -141,14 +144,22 @@ export interface WholeReply {
   body: Buffer
 }
 
-/** Hears of one send: either `head`, any `data`, `end`; or `throttled`; or at any point `failed`. Nothing follows the last three. */
+/** Which quota a throttle speaks of; `day`: one that no wait of ours would help. */
+export type ThrottleSubject = Dimension | 'unclear' | 'day'
+
+/**
+ * Hears of one send: either `head`, any `data`, `end`; or `throttled` or `errored`; or at any point `failed`. Nothing follows
+ * the last four. What is held back is small, whole and bounded.
+ */
 export interface Receiver {
   head(status: number, headers: string[], flow: FlowControl): void
   data(chunk: Buffer): void
   /** `usage`: what the reply said it used; absent when it did not. `exception`: a stream that ended in one, by name. */
   end(usage: Usage | undefined, exception?: string): void
-  /** The quota said no, before anything else was heard. The whole reply is small and bounded. */
-  throttled(reply: WholeReply): void
+  /** The quota said no, before anything else was heard. */
+  throttled(reply: WholeReply, of: ThrottleSubject): void
+  /** Bedrock says that it has failed, before anything else was heard, and that the call is worth sending again. */
+  errored(reply: WholeReply): void
   /** `sent`: the call was on its way, so Bedrock may have charged it. */
   failed(refusal: Refusal, sent: boolean): void
 }

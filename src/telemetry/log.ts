@@ -36,6 +36,7 @@ export function logFinished(log: Logger, run: Finished): void {
       totalMs: run.totalMs,
       attempts: run.attempts,
       throttles: run.throttledBy.length,
+      retries: run.retries,
       exception: run.exception,
       reservedTokens: run.reservedTokens,
       chargedTokens: run.chargedTokens,

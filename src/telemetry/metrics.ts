@@ -2,8 +2,10 @@
 // never from a request. docs/reference.md lists them; a test compares.
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Refusal } from '../domain/refusal.ts'
+import type { Retry } from '../gateway/gateway.ts'
 import type { Finished, ModelStatus } from '../gateway/ports.ts'
 import { Histogram, type Tally } from './histogram.ts'
+import { PushbackMetrics } from './pushbackMetrics.ts'
 
 const NOTHING = { requests: 0, sends: 0, reserved: 0, charged: 0, input: 0, output: 0, cacheRead: 0, cacheWrite: 0 }
 
@@ -17,6 +19,7 @@ type Account = typeof NOTHING & {
 
 export class Metrics {
   readonly #registry = new Registry()
+  readonly pushback = new PushbackMetrics(this.#registry)
   readonly #accounts = new Map<string, Account>()
   readonly #requests = this.#counter('sluice_requests_total', 'Invocations ended, by outcome.', [
     'model',
@@ -111,6 +114,7 @@ export class Metrics {
   async scrape(): Promise<{ contentType: string; text: string }> {
     this.#settleAccounts()
     this.#status = this.#ledger()
+    this.pushback.refresh()
     const histograms = [this.#wait, this.#firstByte, this.#duration, this.#ledgerSeconds].map(histogram =>
       histogram.text(),
     )
@@ -138,7 +142,7 @@ export class Metrics {
     account.wait ??= this.#wait.tally({ model, priority: run.flow.priority })
     account.wait.observe(run.waitMs / 1000)
     for (const throttler of run.throttledBy) this.#throttled(model, throttler, run.reservedTokens)
-    if (run.attempts > run.throttledBy.length) {
+    if (run.attempts > run.throttledBy.length + run.retries) {
       account.sends += 1
       account.reserved += run.reservedTokens
       account.charged += run.chargedTokens
@@ -152,6 +156,14 @@ export class Metrics {
     account.output += run.usage.outputTokens
     account.cacheRead += run.usage.cacheReadTokens
     account.cacheWrite += run.usage.cacheWriteTokens
+  }
+
+  /** A call that failed is on its way again: what it took from the pool where it failed stays there. */
+  retried({ model, pool, reservedTokens, chargedTokens }: Retry): void {
+    this.pushback.retried(model, pool)
+    this.#sends.inc({ model, pool })
+    this.#reserved.inc({ model, pool }, reservedTokens)
+    this.#charged.inc({ model, pool }, chargedTokens)
   }
 
   /** A throttled send has spent its reservation at the pool that throttled it. */

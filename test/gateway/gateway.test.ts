@@ -21,12 +21,14 @@ import { Presence } from '../../src/gateway/presence.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
 import { PLAIN } from '../support/models.ts'
+import { pushbackParts } from '../support/pushback.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
 /** What the upstream does with one send, each step after a while. */
 type Behaviour =
   | { kind: 'answers'; status: number; usage: Usage | undefined; afterMs: number; takesMs: number }
   | { kind: 'throttles'; afterMs: number }
+  | { kind: 'errors'; status: number; afterMs: number }
   | { kind: 'fails'; sent: boolean; afterMs: number }
   | { kind: 'cuts'; afterMs: number; takesMs: number }
   | { kind: 'stalls' }
@@ -53,6 +55,8 @@ class World {
   readonly clock = new VirtualClock()
   readonly finished: Finished[] = []
   readonly settlements = new Map<string, number[]>()
+  /** What each requeue said was charged. */
+  readonly requeued: (number | undefined)[] = []
   readonly ledger: Ledger
   readonly book: Book
   abandoned = 0
@@ -61,7 +65,10 @@ class World {
     const inner = createMemoryLedger([MODEL], ADMISSION, this.clock)
     this.ledger = {
       acquire: (ask, presence) => inner.acquire(ask, presence),
-      requeue: (ask, presence) => inner.requeue(ask, presence),
+      requeue: (ask, presence, charged) => {
+        this.requeued.push(charged)
+        return inner.requeue(ask, presence, charged)
+      },
       settle: (ask, charged) => {
         this.settlements.set(ask.ticketId, [...(this.settlements.get(ask.ticketId) ?? []), charged])
         inner.settle(ask, charged)
@@ -78,6 +85,7 @@ class World {
       weightOf: () => 1,
       poolOf: () => POOL,
       unmeteredPool: () => POOL,
+      ...pushbackParts({ clock: this.clock, dice: () => 0.5 }),
     })
     this.book = new Book(gateway, { finished: run => this.finished.push(structuredClone(run)) })
   }
@@ -138,7 +146,11 @@ function play(clock: VirtualClock, behaviour: Behaviour, receiver: Receiver): ((
   if (behaviour.kind === 'stalls') return []
   if (behaviour.kind === 'throttles') {
     const reply = { status: 429, headers: [], body: Buffer.from('x') }
-    return [clock.after(behaviour.afterMs, () => receiver.throttled(reply))]
+    return [clock.after(behaviour.afterMs, () => receiver.throttled(reply, 'tokens'))]
+  }
+  if (behaviour.kind === 'errors') {
+    const reply = { status: behaviour.status, headers: [], body: Buffer.from('x') }
+    return [clock.after(behaviour.afterMs, () => receiver.errored(reply))]
   }
   if (behaviour.kind === 'fails')
     return [clock.after(behaviour.afterMs, () => receiver.failed(refusal, behaviour.sent))]
@@ -180,9 +192,16 @@ const ENDINGS: [string, Behaviour, string[], Finished['outcome'], number][] = [
     RESERVED,
   ],
   [
-    "Bedrock's own error is charged nothing",
+    "Bedrock's own error that was too long to hold back is charged nothing",
     { kind: 'answers', status: 500, usage: undefined, afterMs: 5, takesMs: 5 },
     ['head 500', 'data', 'end'],
+    'answered',
+    0,
+  ],
+  [
+    'a failure of Bedrock for ever is handed on in its own words after four sends, and charged nothing',
+    { kind: 'errors', status: 503, afterMs: 5 },
+    ['head 503', 'data', 'end'],
     'answered',
     0,
   ],
@@ -221,7 +240,9 @@ for (const [what, behaviour, said, outcome, charged] of ENDINGS) {
     assert.deepEqual(result.answer.said, said)
     assert.equal(result.run.outcome, outcome)
     assert.deepEqual(result.charged, [charged])
-    assert.equal(result.run.attempts, behaviour.kind === 'throttles' ? 4 : 1)
+    const isRepeated = ['throttles', 'errors', 'fails'].includes(behaviour.kind)
+    assert.equal(result.run.attempts, isRepeated ? 4 : 1)
+    assert.equal(result.run.retries, isRepeated && behaviour.kind !== 'throttles' ? 3 : 0)
   })
 }
 
@@ -268,6 +289,7 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.oneof(
     takesMs: ms,
   }),
   fc.record({ kind: fc.constant('throttles' as const), afterMs: ms }),
+  fc.record({ kind: fc.constant('errors' as const), status: fc.constantFrom(429, 500, 529), afterMs: ms }),
   fc.record({ kind: fc.constant('fails' as const), sent: fc.boolean(), afterMs: ms }),
   fc.record({ kind: fc.constant('cuts' as const), afterMs: ms, takesMs: ms }),
 )

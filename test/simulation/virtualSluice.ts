@@ -14,6 +14,7 @@ import type { SimulatorSettings } from '../../src/simulator/settings.ts'
 import { type SimulatedReply, Simulator } from '../../src/simulator/simulator.ts'
 import { readDemand } from '../../src/wire/demand.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
+import { pushbackParts } from '../support/pushback.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
 /** One way between gateway and Bedrock. */
@@ -40,6 +41,7 @@ export function virtualSluice(model: ModelSettings, settings: SimulatorSettings,
     weightOf: () => 1,
     poolOf: (_model, pool) => model.pools.find(one => one.name === pool),
     unmeteredPool: () => model.pools[0]!,
+    ...pushbackParts({ clock, dice }),
   })
   const book = new Book(gateway, { finished: run => finished.push({ ...run }) })
   const rawUrl = '/model/anthropic.claude-test-v1%3A0/converse'

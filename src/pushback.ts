@@ -1,0 +1,70 @@
+// What stands between a failing Bedrock and a calm client, put together: retries, the send stage, the control loops, and what
+// is logged and counted of them.
+import type { Config } from './config/schema.ts'
+import { ControlLoop, type ModelStanding } from './gateway/controlLoop.ts'
+import type { GatewayParts } from './gateway/gateway.ts'
+import type { Law, PoolEvent } from './gateway/law.ts'
+import type { Board } from './gateway/ports.ts'
+import { Retries } from './gateway/retries.ts'
+import { SendStage } from './gateway/sendStage.ts'
+import type { LiveSettings } from './liveSettings.ts'
+import { soon, systemClock, systemDice } from './system.ts'
+import type { Logger } from './telemetry/log.ts'
+import type { Metrics } from './telemetry/metrics.ts'
+
+export interface Pushback {
+  parts: Pick<GatewayParts, 'retries' | 'sends' | 'control' | 'onRetry'>
+  /** Of every model of the config. */
+  standings(): Promise<ModelStanding[]>
+  close(): void
+}
+
+/** Decides nothing: every pool stays as it is configured. */
+const STILL_BOARD: Board = {
+  report: async () => ({ nowMs: systemClock.nowMs(), state: '', gates: [] }),
+  steer: async () => {},
+}
+const STILL_LAW: Law = {
+  steer: (_model, state) => ({ steering: { state, pools: [] }, events: [] }),
+  standings: () => [],
+}
+
+export function buildPushback(config: Config, live: LiveSettings, log: Logger, metrics: Metrics): Pushback {
+  const control = new ControlLoop({
+    board: STILL_BOARD,
+    law: STILL_LAW,
+    clock: systemClock,
+    dice: systemDice,
+    soon,
+    onEvents(model, events) {
+      metrics.pushback.happened(model, events)
+      for (const event of events) logEvent(log, model, event)
+    },
+    onTrouble(model, reason) {
+      if (reason === undefined) log.info({ model }, 'the control loop reports again')
+      else log.warn({ model, reason }, 'the control loop cannot report')
+    },
+  })
+  const standings = () => Promise.all(live.config.models.map(({ name }) => control.of(name).standing()))
+  metrics.pushback.watch(standings)
+  return {
+    parts: {
+      retries: new Retries({
+        settings: () => live.config.retries,
+        clock: systemClock,
+        dice: systemDice,
+        onRefused: model => metrics.pushback.budgetRefused(model),
+      }),
+      sends: new SendStage({ settings: config.stages, clock: systemClock }),
+      control,
+      onRetry: retry => metrics.retried(retry),
+    },
+    standings,
+    close: () => control.close(),
+  }
+}
+
+function logEvent(log: Logger, model: string, { kind, ...event }: PoolEvent): void {
+  if (kind === 'breaker') log.warn({ model, ...event }, 'breaker')
+  else log.info({ model, ...event }, 'pace cut')
+}
