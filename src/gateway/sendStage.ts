@@ -168,7 +168,7 @@ export class Lane {
   #retryAfterMs(): number {
     const stallMs = Math.max(0, this.#parts.clock.nowMs() - this.#lastMs)
     const eachMs = (this.#endsMs + stallMs) / Math.max(1, this.#ends)
-    return Math.min(LONGEST_RETRY_MS, Math.max(SHORTEST_RETRY_MS, (this.#waiting + 1) * eachMs))
+    return Math.min(LONGEST_RETRY_MS, Math.max(SHORTEST_RETRY_MS, Math.round((this.#waiting + 1) * eachMs)))
   }
 
   #overloaded(): Refusal {

@@ -52,7 +52,10 @@ test('what is earned is there to be spent: ten requests pay for one retry, one s
   const timed = { ...RETRIES, budgetShare: 0 }
   const floor = new RetryBudget(timed, 0)
   for (let i = 0; i < 10; i++) assert.equal(floor.spend(timed, 0), true, 'ten seconds are there from the start')
-  assert.deepEqual([floor.spend(timed, 900), floor.spend(timed, 1_000), floor.spend(timed, 1_000)], [false, true, false])
+  assert.deepEqual(
+    [floor.spend(timed, 900), floor.spend(timed, 1_000), floor.spend(timed, 1_000)],
+    [false, true, false],
+  )
 })
 
 test('a clock that steps back earns nothing and breaks nothing', () => {

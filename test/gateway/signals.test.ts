@@ -56,12 +56,7 @@ const ENDINGS: [string, (signal: SendSignal) => void, Partial<PoolCounts>, numbe
     { throttledTokens: 1 },
     0,
   ],
-  [
-    'a failure that was said was let in by the quota',
-    s => s.failed(true),
-    { accepted: 1, failed: 1, tokens: 100 },
-    1,
-  ],
+  ['a failure that was said was let in by the quota', s => s.failed(true), { accepted: 1, failed: 1, tokens: 100 }, 1],
   ['a failure without a word tells nothing of the quota', s => s.failed(false), { failed: 1, tokens: 100 }, 1],
 ]
 for (const [what, end, counts, inRow] of ENDINGS) {

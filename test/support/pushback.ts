@@ -13,11 +13,12 @@ export const RETRIES: RetrySettings = {
   budgetPerS: 1,
 }
 
-interface Surroundings {
+export interface Surroundings {
   clock: Clock
   dice: Dice
   retries?: RetrySettings
   stages?: SendStageSettings
+  onRefused?: (model: string) => void
 }
 
 export function pushbackParts({
@@ -25,9 +26,10 @@ export function pushbackParts({
   dice,
   retries = RETRIES,
   stages,
+  onRefused,
 }: Surroundings): Pick<GatewayParts, 'retries' | 'sends'> {
   return {
-    retries: new Retries({ settings: () => retries, clock, dice }),
+    retries: new Retries({ settings: () => retries, clock, dice, ...(onRefused && { onRefused }) }),
     sends: new SendStage({ settings: stages ?? { maxSendsPerPool: 512, maxWaitingSends: 512 }, clock }),
   }
 }
