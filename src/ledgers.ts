@@ -1,9 +1,11 @@
 // Which ledger: in memory without Redis, else shared through it.
 import { readFileSync } from 'node:fs'
 import type { Config } from './config/schema.ts'
-import type { Ledger } from './gateway/ports.ts'
+import type { AnswerStore, Ledger } from './gateway/ports.ts'
+import { MemoryAnswers } from './memory/answers.ts'
 import { createMemoryLedger } from './memory/ledger.ts'
 import { RoomKeeper } from './memory/roomKeeper.ts'
+import { RedisAnswers } from './redis/answers.ts'
 import { connectRedis, type RedisLink } from './redis/connection.ts'
 import { createRedisLedger } from './redis/ledger.ts'
 import { newId, soon, systemClock, systemDice } from './system.ts'
@@ -12,16 +14,19 @@ import type { Metrics } from './telemetry/metrics.ts'
 
 export interface BuiltLedger {
   ledger: Ledger
+  /** For the `stale` fallback: where the ledger is. */
+  answers: AnswerStore
   /** Where it is shared, without secrets. */
   redis: string | undefined
   close: () => Promise<void>
 }
 
 export async function buildLedger(config: Config, log: Logger, metrics: Metrics): Promise<BuiltLedger> {
-  const { models, admission, redis } = config
+  const { models, admission, redis, stale } = config
   if (!redis) {
     const ledger = createMemoryLedger(models, admission, systemClock)
-    return { ledger, redis: undefined, close: async () => {} }
+    const answers = new MemoryAnswers(stale, systemClock)
+    return { ledger, answers, redis: undefined, close: async () => {} }
   }
   const link = connectRedis(
     redis.url,
@@ -48,6 +53,7 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
   void warnOfRedis(link, log)
   return {
     ledger,
+    answers: new RedisAnswers(link, stale),
     redis: link.address,
     async close() {
       await ledger.close()

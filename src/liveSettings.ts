@@ -9,6 +9,7 @@ const CHANGEABLE: ReadonlySet<string> = new Set(['models', 'clients', 'admission
 export interface LiveSettings {
   readonly config: Config
   findModel(modelId: string): ModelSettings | undefined
+  modelNamed(name: string): ModelSettings | undefined
   clientOf: ClientFinder
   pools(): PoolSettings[]
   poolOf(model: string, pool: string): PoolSettings | undefined
@@ -24,6 +25,7 @@ export function liveSettings(first: Config): LiveSettings {
       return config
     },
     findModel: modelId => findModel(modelId),
+    modelNamed: name => config.models.find(one => one.name === name),
     clientOf: name => clientOf(name),
     poolOf: (model, pool) => config.models.find(one => one.name === model)?.pools.find(one => one.name === pool),
     pools: () => config.models.flatMap(model => model.pools),

@@ -7,12 +7,14 @@ import type { Config } from './config/schema.ts'
 import { InputEstimate } from './domain/estimate.ts'
 import type { PoolSettings } from './domain/model.ts'
 import { Book } from './gateway/book.ts'
+import { FallbackChain } from './gateway/fallbackChain.ts'
 import { Gateway } from './gateway/gateway.ts'
-import type { Invocation, Ledger } from './gateway/ports.ts'
+import type { Finished, Invocation, Ledger } from './gateway/ports.ts'
 import { buildApp, type Readiness } from './http/app.ts'
 import { buildLedger } from './ledgers.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
 import { buildPushback, type Pushback } from './pushback.ts'
+import { mockReply } from './simulator/mock.ts'
 import { type RunningSimulator, startSimulator } from './simulator/server.ts'
 import type { SimulatorSettings } from './simulator/settings.ts'
 import { newId, systemClock } from './system.ts'
@@ -116,7 +118,7 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     () => ledger.status(),
     () => book.inFlight,
   )
-  const { ledger, redis, close } = await buildLedger(config, log, metrics)
+  const { ledger, answers, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const pushback = buildPushback(config, live, log, metrics)
@@ -130,12 +132,25 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     poolOf: (model, pool) => live.poolOf(model, pool),
     unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
   })
-  const book = new Book(gateway, {
-    finished(run) {
-      metrics.finished(run)
-      logFinished(log, run)
+  const finished = (run: Finished) => {
+    metrics.finished(run)
+    logFinished(log, run)
+  }
+  const fallbacks = new FallbackChain({
+    inner: gateway,
+    clock: systemClock,
+    answers,
+    stale: config.stale,
+    mock: ({ id, request }, text) =>
+      mockReply({ ...request, modelId: request.modelId ?? '', requestId: id, nowMs: systemClock.nowMs() }, text),
+    modelNamed: name => live.modelNamed(name),
+    rescued: finished,
+    fellBack(event) {
+      metrics.fellBack(event)
+      log.info(event, 'fallback')
     },
   })
+  const book = new Book(fallbacks, { finished })
   return {
     book,
     ledger,

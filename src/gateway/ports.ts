@@ -176,7 +176,8 @@ export interface Upstream {
 
 /** What Sluice adds to an answer, for the client's eyes. */
 export interface Notes {
-  pool: string
+  /** Absent: no pool answered, but what was kept of an earlier answer, or a placeholder. */
+  pool?: string
   waitMs: number
   attempts: number
   /** Set when the upstream throttled it for good: when to come back. */
@@ -211,7 +212,7 @@ export interface Finished {
   model: string
   pool: string | undefined
   flow: Flow
-  /** `rescued`: refused here, and answered by another model, which has a line of its own. */
+  /** `rescued`: its client was not given this ending, but another model's answer, or its request's first ending, which has a line of its own. */
   outcome: 'answered' | 'refused' | 'rescued' | 'aborted' | 'cut'
   status: number | undefined
   refusal: Refusal | undefined
@@ -233,6 +234,24 @@ export interface Finished {
   /** It took part in another's call, and was charged nothing. */
   coalesced: boolean
 }
+
+// ---- in Bedrock's place ----
+
+/** Good answers kept for the `stale` fallback, bounded in age and bytes. Neither call ever rejects: a store that fails has nothing. */
+export interface AnswerStore {
+  get(model: string, key: string): Promise<KeptAnswer | undefined>
+  /** In place of an older one. Resolves when the reply's bytes are the store's own affair. */
+  put(model: string, key: string, reply: WholeReply): Promise<void>
+}
+
+export interface KeptAnswer {
+  reply: WholeReply
+  /** Since it was kept. */
+  ageMs: number
+}
+
+/** A placeholder in the operation's own shape that says `text`; undefined where there can be none (embeddings, images). */
+export type Mock = (invocation: Invocation, text: string) => WholeReply | undefined
 
 export interface Observer {
   finished(invocation: Finished): void

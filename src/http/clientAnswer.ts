@@ -125,14 +125,9 @@ function declaredLength(headers: string[]): number {
 }
 
 function noteHeaders(notes: Notes): string[] {
-  const headers = [
-    'x-sluice-pool',
-    notes.pool,
-    'x-sluice-wait-ms',
-    String(Math.round(notes.waitMs)),
-    'x-sluice-attempts',
-    String(notes.attempts),
-  ]
+  const headers = ['x-sluice-wait-ms', String(Math.round(notes.waitMs)), 'x-sluice-attempts', String(notes.attempts)]
+  if (notes.pool !== undefined) headers.push('x-sluice-pool', notes.pool)
+  if (notes.fallback !== undefined) headers.push('x-sluice-fallback', notes.fallback)
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 

@@ -13,3 +13,13 @@ export function roomPrefix(model: string): string {
 export function grantsChannel(model: string, gateway: string): string {
   return `${roomPrefix(model)}grants:${gateway}`
 }
+
+/** The index of a model's kept answers and their sizes; keepAnswer.lua says what is in them. */
+export function answerIndexKeys(model: string): { index: string; sizes: string } {
+  const prefix = roomPrefix(model)
+  return { index: `${prefix}answers`, sizes: `${prefix}answer-sizes` }
+}
+
+export function answerKey(model: string, key: string): string {
+  return `${roomPrefix(model)}answer:${key}`
+}

@@ -38,6 +38,7 @@ export function logFinished(log: Logger, run: Finished): void {
       throttles: run.throttledBy.length,
       retries: run.retries,
       exception: run.exception,
+      fallback: run.fallback,
       reservedTokens: run.reservedTokens,
       chargedTokens: run.chargedTokens,
       ...run.usage,

@@ -3,7 +3,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Retry } from '../gateway/gateway.ts'
-import type { Finished, ModelStatus } from '../gateway/ports.ts'
+import type { FallbackKind, Finished, ModelStatus } from '../gateway/ports.ts'
 import { Histogram, type Tally } from './histogram.ts'
 import { PushbackMetrics } from './pushbackMetrics.ts'
 
@@ -30,6 +30,11 @@ export class Metrics {
     'status',
   ])
   readonly #refusals = this.#counter('sluice_refusals_total', 'Refusals, by code.', ['model', 'operation', 'code'])
+  readonly #fallbacks = this.#counter(
+    'sluice_fallbacks_total',
+    "Answers given in place of Bedrock's, by what was wrong.",
+    ['model', 'kind', 'reason'],
+  )
   readonly #tokens = this.#counter('sluice_tokens_total', 'Tokens that Bedrock reported, by kind.', [
     'model',
     'pool',
@@ -131,12 +136,16 @@ export class Metrics {
     this.#refusals.inc({ model, operation, code: refusal.code })
   }
 
+  fellBack({ model, kind, reason }: { model: string; kind: FallbackKind; reason: string }): void {
+    this.#fallbacks.inc({ model, kind, reason })
+  }
+
   finished(run: Finished): void {
     const { model, operation } = run
     const pool = run.pool ?? 'none'
     const account = this.#account(run, pool)
     account.requests += 1
-    if (run.refusal) this.refused(run.refusal, operation, model)
+    if (run.refusal && run.outcome !== 'rescued') this.refused(run.refusal, operation, model)
     account.duration.observe(run.totalMs / 1000)
     if (run.attempts === 0) return
     account.wait ??= this.#wait.tally({ model, priority: run.flow.priority })
