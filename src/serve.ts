@@ -9,6 +9,8 @@ import type { PoolSettings } from './domain/model.ts'
 import { Book } from './gateway/book.ts'
 import { Gateway } from './gateway/gateway.ts'
 import type { Invocation, Ledger } from './gateway/ports.ts'
+import { QuotaUse } from './gateway/quotaUse.ts'
+import { RightSizer } from './gateway/rightSizer.ts'
 import { buildApp, type Readiness } from './http/app.ts'
 import { buildLedger } from './ledgers.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
@@ -126,7 +128,13 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     poolOf: (model, pool) => live.poolOf(model, pool),
     unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
   })
-  const book = new Book(gateway, {
+  const use = new QuotaUse(() => ledger.status(), systemClock)
+  const rightSizer = new RightSizer({
+    handler: gateway,
+    useOf: model => use.of(model),
+    capped: (model, kind, tokens) => metrics.outputCapped(model, kind, tokens),
+  })
+  const book = new Book(rightSizer, {
     finished(run) {
       metrics.finished(run)
       logFinished(log, run)

@@ -133,6 +133,7 @@ function noteHeaders(notes: Notes): string[] {
     'x-sluice-attempts',
     String(notes.attempts),
   ]
+  if (notes.outputCap !== undefined) headers.push('x-sluice-output-cap', String(notes.outputCap))
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 
