@@ -60,7 +60,7 @@ export class RightSizer implements Handler {
 
   /** Several answers to one request teach nothing: their sizes can't be told apart. */
   #learn(model: ModelSettings, demand: Demand, run: Finished, cap: number | undefined): void {
-    if (run.outcome !== 'answered' || run.usage === undefined || demand.answers > 1) return
+    if (run.outcome !== 'answered' || run.exception || run.usage === undefined || demand.answers > 1) return
     let sizes = this.#sizes.get(model.name)
     if (!sizes) {
       sizes = new OutputSizes()
