@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { type FarSideSettings, SIMULATOR } from './bedrock/farSide.ts'
 import { createUpstream } from './bedrock/upstream.ts'
 import type { Config } from './config/schema.ts'
+import { adviceOn } from './domain/advice.ts'
 import { InputEstimate } from './domain/estimate.ts'
 import type { PoolSettings } from './domain/model.ts'
 import { Book } from './gateway/book.ts'
@@ -70,7 +71,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       },
     },
     readiness: () => readiness(draining, ledger),
-    status: () => statusOf(ledger, book),
+    status: () => statusOf(ledger, book, live),
     metrics: () => metrics.scrape(),
     fault: error => log.error({ error: faultText(error) }, 'fault'),
   })
@@ -196,8 +197,12 @@ function readiness(draining: boolean, ledger: Ledger): Readiness {
   return { status: draining ? 'draining' : degraded === undefined ? 'ready' : 'degraded', parts: { ledger: part } }
 }
 
-async function statusOf(ledger: Ledger, book: Book): Promise<object> {
-  return { ledger: ledger.health(), inFlight: book.inFlight, models: await ledger.status() }
+async function statusOf(ledger: Ledger, book: Book, live: LiveSettings): Promise<object> {
+  const models = (await ledger.status()).map(status => {
+    const settings = live.config.models.find(model => model.name === status.model)
+    return { ...status, advice: settings ? adviceOn(settings.outputCap.mode, status) : [] }
+  })
+  return { ledger: ledger.health(), inFlight: book.inFlight, models }
 }
 
 /** A fault's stack, never its properties: those may hold a request. */

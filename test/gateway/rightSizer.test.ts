@@ -40,6 +40,7 @@ class World {
   use = 0
   outputTokens: number | undefined = 100
   outcome: Finished['outcome'] = 'answered'
+  exception: string | undefined
   readonly capped: string[] = []
   readonly sizer = new RightSizer({
     handler: { handle: (invocation, answer) => this.#answer(invocation, answer) },
@@ -100,7 +101,7 @@ class World {
         outputTokens === undefined
           ? undefined
           : { inputTokens: 1, outputTokens, cacheReadTokens: 0, cacheWriteTokens: 0 },
-      exception: undefined,
+      exception: this.exception,
       retries: 0,
       fallback: undefined,
       coalesced: false,
@@ -207,6 +208,9 @@ test('only whole answers of requests without a cap of their own teach', async ()
   world.outcome = 'aborted'
   await fifty()
   world.outcome = 'answered'
+  world.exception = 'modelStreamErrorException'
+  await fifty()
+  world.exception = undefined
   world.outputTokens = undefined
   await fifty()
   assert.equal((await world.send(model)).told, 2000, 'nothing was learned')

@@ -206,6 +206,21 @@ describe('the simulator behind', () => {
   })
 })
 
+test('/status advises on caps that are far larger than outputs', async () => {
+  const sluice = await startTestSluice(oneModel('simulator', '{ mode: off }', ', tokensPerMinute: 2000000', AT_ONCE))
+  const client = connect(sluice.url)
+  try {
+    for (let i = 0; i < 4; i += 1) await client.sdk.send(new ConverseCommand(HELLO))
+    const status = (await fetch(`${sluice.url}/status`).then(reply => reply.json())) as {
+      models: [{ advice: string[] }]
+    }
+    assert.match(status.models[0].advice.join(), /^Of late requests reserved \d+ times/)
+  } finally {
+    client.sdk.destroy()
+    await sluice.stop(0)
+  }
+})
+
 function metricsOf(sluice: TestSluice): Promise<string> {
   return fetch(`${sluice.url}/metrics`).then(reply => reply.text())
 }
