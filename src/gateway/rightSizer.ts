@@ -42,8 +42,8 @@ export class RightSizer implements Handler {
     const run = await (cap
       ? handler.handle(cap.invocation, new CapTold(answer, cap.tokens))
       : handler.handle(invocation, answer))
-    // An answer whose length the client or a shortage has bounded says nothing of how long answers are.
-    if (kind === 'learned' && demand.outputCap === undefined) this.#learn(model, demand, run, cap?.tokens)
+    // Only those teach for whom it is learned: not answers that the client or a shortage has bounded, nor embeddings.
+    if (cap && kind === 'learned') this.#learn(model, demand, run, cap.tokens)
     return run
   }
 
@@ -59,7 +59,7 @@ export class RightSizer implements Handler {
   }
 
   /** Several answers to one request teach nothing: their sizes can't be told apart. */
-  #learn(model: ModelSettings, demand: Demand, run: Finished, cap: number | undefined): void {
+  #learn(model: ModelSettings, demand: Demand, run: Finished, cap: number): void {
     if (run.outcome !== 'answered' || run.exception || run.usage === undefined || demand.answers > 1) return
     let sizes = this.#sizes.get(model.name)
     if (!sizes) {

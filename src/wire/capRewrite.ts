@@ -62,7 +62,7 @@ export function capOutput(
   bounds: CapBounds,
 ): CapRewrite | undefined {
   const json = new JsonPlaces(body)
-  const thinking = Math.max(0, ...THINKING.map(path => json.number(path) ?? 0))
+  const thinking = Math.max(0, ...THINKING.map(path => Math.ceil(json.number(path) ?? 0)))
   const tokens = Math.min(bounds.tokens + thinking, bounds.most)
   if (tokens <= thinking) return undefined
   for (const group of CAPS[operation] ?? []) {

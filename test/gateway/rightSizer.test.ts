@@ -194,7 +194,7 @@ test('a learned cap that cuts grows until it no longer does; the floor and the m
   assert.equal((await world.send({ ...model, outputCap: { ...model.outputCap, floor: 5000 } })).told, 5000)
 })
 
-test('only whole answers of requests without a cap of their own teach', async () => {
+test('only whole answers to requests that were given a learned cap teach', async () => {
   const world = new World()
   const model = modelWith({ mode: 'learned', tokens: 2000, floor: 10, saturation: 0.8 })
   const fifty = async (body?: string, priority?: Priority) => {
@@ -202,6 +202,7 @@ test('only whole answers of requests without a cap of their own teach', async ()
   }
   await fifty(OWN_CAP)
   await fifty('{"model":"m","n":2}')
+  await fifty('{"inferenceConfig":[]}')
   world.use = 0.9
   await fifty('{"messages":[]}', 'low')
   world.use = 0

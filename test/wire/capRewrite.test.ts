@@ -184,6 +184,10 @@ test('a thinking budget comes on top of the cap, for Bedrock refuses a cap below
   assert.equal(rewritten(INVOKE, CLAUDE, body), `{"max_tokens":4007,${body.slice(1)}`)
   assert.equal(rewritten(INVOKE, CLAUDE, body, { most: 4005 }), `{"max_tokens":4005,${body.slice(1)}`)
   assert.equal(rewritten(INVOKE, CLAUDE, body, { most: 4000 }), undefined)
+  assert.equal(
+    rewritten(INVOKE, CLAUDE, body.replace('4000', '1.5')),
+    `{"max_tokens":9,${body.slice(1).replace('4000', '1.5')}`,
+  )
   const converse =
     '{"additionalModelRequestFields":{"reasoning_config":{"budget_tokens":2000}},"inferenceConfig":{"maxTokens":9000}}'
   assert.equal(rewritten(CONVERSE, CLAUDE, converse), converse.replace('9000', '2007'))
