@@ -1,25 +1,16 @@
 // The composition root: config → adapters → gateway → server; start, drain, stop.
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { type FarSideSettings, SIMULATOR } from './bedrock/farSide.ts'
-import { createUpstream } from './bedrock/upstream.ts'
 import type { Config } from './config/schema.ts'
-import { InputEstimate } from './domain/estimate.ts'
-import type { PoolSettings } from './domain/model.ts'
-import { Book } from './gateway/book.ts'
-import { FallbackChain } from './gateway/fallbackChain.ts'
-import { Gateway } from './gateway/gateway.ts'
-import type { Finished, Invocation, Ledger } from './gateway/ports.ts'
-import { buildApp, type Readiness } from './http/app.ts'
-import { buildLedger } from './ledgers.ts'
-import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
-import { buildPushback, type Pushback } from './pushback.ts'
-import { mockReply } from './simulator/mock.ts'
-import { type RunningSimulator, startSimulator } from './simulator/server.ts'
-import type { SimulatorSettings } from './simulator/settings.ts'
+import { buildCore, type Core } from './core.ts'
+import type { Book } from './gateway/book.ts'
+import { buildApp } from './http/app.ts'
+import { fixedSettings, liveSettings } from './liveSettings.ts'
+import { readiness, statusOf } from './operatorViews.ts'
+import { startOwnSimulator } from './ownSimulator.ts'
+import type { RunningSimulator } from './simulator/server.ts'
 import { newId, systemClock } from './system.ts'
-import { type Logger, logFinished } from './telemetry/log.ts'
-import { Metrics } from './telemetry/metrics.ts'
+import type { Logger } from './telemetry/log.ts'
 
 export interface Sluice {
   url: string
@@ -45,8 +36,7 @@ export interface Environment {
 
 export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
   const port = portOptions(config)
-  const usesSimulator = config.models.some(model => model.pools.some(pool => pool.endpoint === SIMULATOR))
-  const simulator = usesSimulator ? await startOwnSimulator(config) : undefined
+  const simulator = await startOwnSimulator(config)
   const live = liveSettings(config)
   const core = await buildCore(config, live, log, {
     simulatorUrl: simulator?.url,
@@ -71,7 +61,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       },
     },
     readiness: () => readiness(draining, ledger),
-    status: () => statusOf(ledger, book, core.pushback),
+    status: () => statusOf(core, live),
     metrics: () => metrics.scrape(),
     fault: error => log.error({ error: faultText(error) }, 'fault'),
   })
@@ -102,74 +92,6 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   }
 }
 
-interface Core {
-  book: Book
-  ledger: Ledger
-  redis: string | undefined
-  metrics: Metrics
-  pushback: Pushback
-  takeModels(config: Config): void
-  close(): Promise<void>
-}
-
-/** Everything behind the front door. */
-async function buildCore(config: Config, live: LiveSettings, log: Logger, farSide: FarSideSettings): Promise<Core> {
-  const metrics: Metrics = new Metrics(
-    () => ledger.status(),
-    () => book.inFlight,
-  )
-  const { ledger, answers, redis, close } = await buildLedger(config, log, metrics)
-  const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
-  const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
-  const pushback = buildPushback(config, live, log, metrics)
-  const gateway = new Gateway({
-    ...pushback.parts,
-    ledger,
-    upstream,
-    clock: systemClock,
-    estimates,
-    weightOf: client => live.clientOf(client).weight,
-    poolOf: (model, pool) => live.poolOf(model, pool),
-    unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
-  })
-  const finished = (run: Finished) => {
-    metrics.finished(run)
-    logFinished(log, run)
-  }
-  const fallbacks = new FallbackChain({
-    inner: gateway,
-    clock: systemClock,
-    answers,
-    stale: config.stale,
-    mock: ({ id, request }, text) =>
-      mockReply({ ...request, modelId: request.modelId ?? '', requestId: id, nowMs: systemClock.nowMs() }, text),
-    modelNamed: name => live.modelNamed(name),
-    rescued: finished,
-    fellBack(event) {
-      metrics.fellBack(event)
-      log.info(event, 'fallback')
-    },
-  })
-  const book = new Book(fallbacks, { finished })
-  return {
-    book,
-    ledger,
-    redis,
-    metrics,
-    pushback,
-    takeModels({ models, admission }) {
-      for (const { name, bytesPerToken } of models)
-        if (!estimates.has(name)) estimates.set(name, new InputEstimate(bytesPerToken))
-      ledger.configure(models, admission)
-    },
-    async close() {
-      pushback.close()
-      await close()
-      await upstream.close()
-    },
-  }
-}
-
 /** Resolves once the server has closed, or once the grace is over and every connection has been destroyed. */
 async function drain(app: ReturnType<typeof buildApp>, book: Book, graceMs: number): Promise<number> {
   let cut = 0
@@ -194,28 +116,6 @@ function portOptions(config: Config) {
   return { ...limits, tls: { cert: readFileSync(tls.certFile, 'utf8'), key: readFileSync(tls.keyFile, 'utf8') } }
 }
 
-/** Guardrails, async invocations and inference profiles name a Region in their ARN, or none: then the first pool's. */
-function poolForRegionOf(invocation: Invocation, pools: PoolSettings[]): PoolSettings {
-  const region = /arn%3Aaws[^/]*?%3Abedrock%3A([a-z0-9-]+)|arn:aws[^/]*?:bedrock:([a-z0-9-]+)/i.exec(
-    invocation.request.rawUrl,
-  )
-  const wanted = region?.[1] ?? region?.[2]
-  return pools.find(pool => pool.region === wanted) ?? pools[0]!
-}
-
-function readiness(draining: boolean, ledger: Ledger): Readiness {
-  const { kind, degraded } = ledger.health()
-  const part = degraded === undefined ? kind : `${kind}, degraded: ${degraded}`
-  return { status: draining ? 'draining' : degraded === undefined ? 'ready' : 'degraded', parts: { ledger: part } }
-}
-
-async function statusOf(ledger: Ledger, book: Book, pushback: Pushback): Promise<object> {
-  const [models, standings] = await Promise.all([ledger.status(), pushback.standings()])
-  const control = new Map(standings.map(({ model, ...standing }) => [model, standing]))
-  const withControl = models.map(one => ({ ...one, control: control.get(one.model) }))
-  return { ledger: ledger.health(), inFlight: book.inFlight, models: withControl }
-}
-
 /** A fault's stack, never its properties: those may hold a request. */
 function faultText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error)
@@ -224,29 +124,4 @@ function faultText(error: unknown): string {
 function urlHost(host: string): string {
   if (host === '0.0.0.0' || host === '::') return 'localhost'
   return host.includes(':') ? `[${host}]` : host
-}
-
-function startOwnSimulator(config: Config): Promise<RunningSimulator> {
-  return startSimulator({ settings: simulatorSettings(config), clock: systemClock, host: '127.0.0.1', port: 0 })
-}
-
-/** Without quotas of its own the simulator enforces those of the pools that use it. */
-export function simulatorSettings(config: Config): SimulatorSettings {
-  const { quotas, ...rest } = config.simulator
-  return { ...rest, quotas: quotas ?? poolQuotas(config) }
-}
-
-function poolQuotas(config: Config): SimulatorSettings['quotas'] {
-  return config.models.flatMap(model =>
-    model.pools
-      .filter(pool => pool.endpoint === SIMULATOR)
-      .map(({ region, modelId, requestsPerMinute, tokensPerMinute }) => ({
-        modelIds: modelId === undefined ? model.modelIds : [modelId],
-        region,
-        outputBurndown: model.outputBurndown,
-        maxOutputTokens: model.maxOutputTokens,
-        ...(requestsPerMinute !== undefined && { requestsPerMinute }),
-        ...(tokensPerMinute !== undefined && { tokensPerMinute }),
-      })),
-  )
 }

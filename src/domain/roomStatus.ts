@@ -11,6 +11,8 @@ export interface RoomStatus {
   inFlight: number
   /** How many replicas were heard of lately. */
   gateways: number
+  /** Tokens of the reservations settled in the last minutes, and what was charged for them. */
+  settled: { reservedTokens: number; chargedTokens: number }
   classes: ClassStatus[]
   pools: PoolStatus[]
 }
@@ -64,6 +66,10 @@ export function roomStatus(snapshot: RoomSnapshot): RoomStatus {
     waiting: snapshot.classes.reduce((sum, one) => sum + one.waiting, 0),
     inFlight: snapshot.reserved,
     gateways: snapshot.gateways,
+    settled: {
+      reservedTokens: Math.round(snapshot.meter.reserved),
+      chargedTokens: Math.round(snapshot.meter.charged),
+    },
     classes: PRIORITIES.map((priority, rank) => classStatus(snapshot, priority, rank)),
     pools: snapshot.pools.map(({ name, gate, purse, requests, tokens }) => ({
       pool: name,

@@ -128,6 +128,7 @@ function noteHeaders(notes: Notes): string[] {
   const headers = ['x-sluice-wait-ms', String(Math.round(notes.waitMs)), 'x-sluice-attempts', String(notes.attempts)]
   if (notes.pool !== undefined) headers.push('x-sluice-pool', notes.pool)
   if (notes.fallback !== undefined) headers.push('x-sluice-fallback', notes.fallback)
+  if (notes.outputCap !== undefined) headers.push('x-sluice-output-cap', String(notes.outputCap))
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 

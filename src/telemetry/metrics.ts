@@ -67,6 +67,16 @@ export class Metrics {
     'operation',
   ])
 
+  readonly #outputCaps = this.#counter('sluice_output_caps_total', 'Output caps that Sluice set or shrank.', [
+    'model',
+    'kind',
+  ])
+  readonly #outputCap = new Gauge({
+    name: 'sluice_output_cap_tokens',
+    help: 'The output cap learned last.',
+    labelNames: ['model'],
+    registers: [this.#registry],
+  })
   readonly #ledgerCalls = this.#counter('sluice_ledger_calls_total', 'Calls to Redis, by outcome.', [
     'model',
     'call',
@@ -130,6 +140,12 @@ export class Metrics {
   ledgerCalled(model: string, call: string, ms: number, ok: boolean): void {
     this.#ledgerCalls.inc({ model, call, outcome: ok ? 'answered' : 'failed' })
     this.#ledgerSeconds.tally({ model, call }).observe(ms / 1000)
+  }
+
+  /** `kind` is one of three: learned, fixed, shrunk. */
+  outputCapped(model: string, kind: string, tokens: number): void {
+    this.#outputCaps.inc({ model, kind })
+    if (kind === 'learned') this.#outputCap.set({ model }, tokens)
   }
 
   refused(refusal: Refusal, operation: string, model = 'none'): void {
