@@ -14,6 +14,7 @@ import { buildLedger } from './ledgers.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
 import { type RunningSimulator, startSimulator } from './simulator/server.ts'
 import type { SimulatorSettings } from './simulator/settings.ts'
+import { type BuiltStages, buildStages } from './stages.ts'
 import { newId, systemClock } from './system.ts'
 import { type Logger, logFinished } from './telemetry/log.ts'
 import { Metrics } from './telemetry/metrics.ts'
@@ -50,6 +51,8 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     bearerToken: environment.bearerToken,
   })
   const { book, ledger, metrics } = core
+  const fault = (error: unknown) => log.error({ error: faultText(error) }, 'fault')
+  const stages = buildStages(config, ledger, () => live.config.admission.maxWaiting, metrics.stages, fault)
   let draining = false
   const app = buildApp({
     port,
@@ -62,21 +65,22 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       maxBodyBytes: config.server.maxBodyBytes,
       stallTimeoutMs: config.server.stallTimeoutMs,
       clock: systemClock,
+      ...stages.door,
       refused(refusal, operation, requestId) {
         metrics.refused(refusal, operation)
         log.info({ requestId, operation, refusal: refusal.code }, 'refused')
       },
     },
-    readiness: () => readiness(draining, ledger),
-    status: () => statusOf(ledger, book),
+    readiness: () => readiness(draining, ledger, stages),
+    status: () => statusOf(ledger, book, stages),
     metrics: () => metrics.scrape(),
-    fault: error => log.error({ error: faultText(error) }, 'fault'),
+    fault,
   })
   try {
     await app.listen({ host: config.server.host, port: config.server.port })
   } catch (error) {
     // A start that failed must leave nothing behind that keeps the process alive.
-    await close(core, simulator)
+    await close(core, stages, simulator)
     throw error
   }
   const { port: boundPort } = app.server.address() as AddressInfo
@@ -93,7 +97,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     async stop(graceMs) {
       draining = true
       const cut = await drain(app, book, graceMs)
-      await close(core, simulator)
+      await close(core, stages, simulator)
       return cut
     },
   }
@@ -161,14 +165,22 @@ async function drain(app: ReturnType<typeof buildApp>, book: Book, graceMs: numb
   return cut
 }
 
-async function close(core: Core, simulator: RunningSimulator | undefined): Promise<void> {
+async function close(core: Core, stages: BuiltStages, simulator: RunningSimulator | undefined): Promise<void> {
+  await stages.close()
   await core.close()
   await simulator?.close()
 }
 
 function portOptions(config: Config) {
-  const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, tls } = config.server
-  const limits = { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, clock: systemClock }
+  const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, maxConnections, tls } = config.server
+  const limits = {
+    headersTimeoutMs,
+    requestTimeoutMs,
+    idleTimeoutMs,
+    maxHeaderBytes,
+    maxConnections,
+    clock: systemClock,
+  }
   if (!tls) return limits
   return { ...limits, tls: { cert: readFileSync(tls.certFile, 'utf8'), key: readFileSync(tls.keyFile, 'utf8') } }
 }
@@ -182,14 +194,17 @@ function poolForRegionOf(invocation: Invocation, pools: PoolSettings[]): PoolSet
   return pools.find(pool => pool.region === wanted) ?? pools[0]!
 }
 
-function readiness(draining: boolean, ledger: Ledger): Readiness {
+function readiness(draining: boolean, ledger: Ledger, stages: BuiltStages): Readiness {
   const { kind, degraded } = ledger.health()
   const part = degraded === undefined ? kind : `${kind}, degraded: ${degraded}`
-  return { status: draining ? 'draining' : degraded === undefined ? 'ready' : 'degraded', parts: { ledger: part } }
+  const parts = { ledger: part, ...stages.troubles() }
+  const isWell = degraded === undefined && Object.keys(parts).length === 1
+  return { status: draining ? 'draining' : isWell ? 'ready' : 'degraded', parts }
 }
 
-async function statusOf(ledger: Ledger, book: Book): Promise<object> {
-  return { ledger: ledger.health(), inFlight: book.inFlight, models: await ledger.status() }
+async function statusOf(ledger: Ledger, book: Book, stages: BuiltStages): Promise<object> {
+  const models = await ledger.status()
+  return { ledger: ledger.health(), inFlight: book.inFlight, stages: stages.read(models), models }
 }
 
 /** A fault's stack, never its properties: those may hold a request. */

@@ -38,6 +38,12 @@ const server = z
       .min(100)
       .default(5 * MINUTE_MS)
       .describe('A client must have sent its whole request by then.'),
+    maxConnections: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(16_384)
+      .describe('Open connections; one more is closed at once.'),
     idleTimeoutMs: ms(60 * MINUTE_MS)
       .min(100)
       .default(75_000)

@@ -11,6 +11,7 @@ const OPTIONS: OnePortOptions = {
   headersTimeoutMs: 200,
   requestTimeoutMs: 2_000,
   idleTimeoutMs: 300,
+  maxConnections: 1_000,
   maxHeaderBytes: 16_384,
   clock: systemClock,
 }
