@@ -95,3 +95,15 @@ export const stages = z
   .describe(
     'Bounds of the stages a request goes through; a full stage refuses (503) and says when to come back. The last fifth of what is received and priced is not for `low`, the last tenth for `high` alone.',
   )
+
+/** A body that could never be let in would be refused with a time to come back, for ever. */
+export function checkStages(
+  config: { server: { maxBodyBytes: number }; stages: { maxReceivingBytes: number } },
+  context: z.RefinementCtx,
+): void {
+  const { maxBodyBytes } = config.server
+  const least = Math.ceil((4 / 3) * maxBodyBytes)
+  if (config.stages.maxReceivingBytes >= least) return
+  const message = `at least ${least}, a third more than server.maxBodyBytes (${maxBodyBytes})`
+  context.addIssue({ code: 'custom', path: ['stages', 'maxReceivingBytes'], message })
+}

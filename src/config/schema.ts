@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { PRIORITIES } from '../domain/model.ts'
 import { parseRedisUrl } from '../redis/url.ts'
 import { checkFallbacks, model } from './modelSchema.ts'
-import { breaker, retries, stages, stale } from './pushbackSchema.ts'
+import { breaker, checkStages, retries, stages, stale } from './pushbackSchema.ts'
 import { simulator } from './simulatorSchema.ts'
 import { MINUTE_MS, ms, name } from './values.ts'
 
@@ -186,6 +186,7 @@ export const configSchema = z
       const message = `at least server.headersTimeoutMs (${headersTimeoutMs})`
       context.addIssue({ code: 'custom', path: ['server', 'requestTimeoutMs'], message })
     }
+    checkStages(config, context)
     config.models.forEach((one, i) => {
       unique(one.pools, `models.${i}.pools`, context)
     })

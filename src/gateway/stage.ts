@@ -67,7 +67,7 @@ export class Stage {
 
   /** False: it does not fit, and nothing was taken. What was taken must be given back by `leave`. */
   enter(priority: Priority, amount = 1): boolean {
-    if (this.#depth + amount > this.limit * FILLS[PRIORITIES.indexOf(priority)]!) return false
+    if (this.#depth + amount > Math.ceil(this.limit * FILLS[PRIORITIES.indexOf(priority)]!)) return false
     this.#pass()
     this.#depth += amount
     return true

@@ -56,7 +56,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       const read = await readBody(request, parts.maxBodyBytes, caller.place)
       if (read.kind === 'gone') return
       const parsed = read.kind === 'ok' ? await parse(parts, caller, read.body, presence) : unread(parts, caller, read)
-      if ('kind' in parsed) return
+      if (!parsed) return
       if ('refusal' in parsed) {
         refuseEarly(parts, request, response, id, parsed, operation)
         return
@@ -149,13 +149,13 @@ interface Parsed extends Named {
   demand?: Demand
 }
 
-/** What the gateway must know: nothing for calls without a model, the model alone for unmetered ones. */
+/** What the gateway must know: nothing for calls without a model, the model alone for unmetered ones. undefined: the client left. */
 async function parse(
   parts: DataPlaneParts,
   { route, flow }: Caller,
   body: Buffer,
   presence: Presence,
-): Promise<Parsed | Early | { kind: 'gone' }> {
+): Promise<Parsed | Early | undefined> {
   const { operation } = route
   if (operation.modelIn === 'nowhere') return { body }
   // The model first: a wrong one is the better message for a body of another provider's shape.
@@ -167,7 +167,8 @@ async function parse(
     body.length < LARGE_BYTES
       ? { kind: 'read' as const, body, result: pricing.readSmall(operation, body) }
       : await pricing.readLarge(operation, body, flow.priority, presence)
-  if (reading.kind !== 'read') return reading
+  if (reading.kind === 'gone') return undefined
+  if (reading.kind === 'refused') return { refusal: reading.refusal }
   if (reading.result.kind === 'malformed') return malformed(reading.result.message)
   const { demand } = reading.result
   const found = known ?? withModel(parts, demand.modelId)
