@@ -8,6 +8,7 @@ import type { Presence } from '../gateway/presence.ts'
 import type { Stage } from '../gateway/stage.ts'
 import { type DemandResult, readDemand } from '../wire/demand.ts'
 import type { Operation } from '../wire/operations.ts'
+import { rememberPayloadHash } from '../wire/payloadHash.ts'
 
 /** From here on it costs more to read (about 1 ms) than to send over and back (a tenth of that). */
 export const LARGE_BYTES = 128 * 1024
@@ -25,6 +26,7 @@ export interface ReadJob {
 
 export interface ReadAnswer {
   result: DemandResult
+  sha256: string
   body: ArrayBuffer
 }
 
@@ -132,7 +134,9 @@ export class DemandReaders {
         failed(outcome)
         return
       }
-      job.resolve({ kind: 'read', result: outcome.result, body: Buffer.from(outcome.body) })
+      const body = Buffer.from(outcome.body)
+      rememberPayloadHash(body, outcome.sha256)
+      job.resolve({ kind: 'read', result: outcome.result, body })
       this.#idle.push(reader)
       this.#handOut()
     })

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +9,7 @@ import { Presence } from '../../src/gateway/presence.ts'
 import { Stage } from '../../src/gateway/stage.ts'
 import { DemandReaders, LARGE_BYTES } from '../../src/http/demandReaders.ts'
 import { readDemand } from '../../src/wire/demand.ts'
+import { payloadHash } from '../../src/wire/payloadHash.ts'
 import { seeded } from '../support/seeds.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 import { until } from '../support/wire.ts'
@@ -72,6 +74,7 @@ test('a body read in a thread of its own demands what it demands read in place, 
       assert.ok(reading.kind === 'read')
       assert.deepEqual(reading.result, inPlace)
       assert.ok(reading.body.equals(before))
+      assert.equal(payloadHash(reading.body), hash('sha256', before, 'hex'))
     }),
     seeded(t, 60),
   )

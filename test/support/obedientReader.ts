@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import type { ReadAnswer, ReadJob } from '../../src/http/demandReaders.ts'
 import { readDemand } from '../../src/wire/demand.ts'
+import { payloadHash } from '../../src/wire/payloadHash.ts'
 
 parentPort!.on('message', ({ operation, body }: ReadJob) => {
   const bytes = Buffer.from(body)
@@ -12,6 +13,6 @@ parentPort!.on('message', ({ operation, body }: ReadJob) => {
   if (order?.[1] === 'hang') for (;;);
   // Until the file has something in it.
   if (order?.[1] === 'await') while (readFileSync(order[2]!).length === 0);
-  const answer: ReadAnswer = { result: readDemand(operation, bytes), body }
+  const answer: ReadAnswer = { result: readDemand(operation, bytes), sha256: payloadHash(bytes), body }
   parentPort!.postMessage(answer, [body])
 })

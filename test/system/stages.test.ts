@@ -1,5 +1,6 @@
 // What a full stage and a late event loop say to clients on real sockets, and that nothing is held once they have left.
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
 import http from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
@@ -12,7 +13,7 @@ import {
 } from '@aws-sdk/client-bedrock-runtime'
 import { PRIORITIES } from '../../src/domain/model.ts'
 import type { StageReading } from '../../src/gateway/stage.ts'
-import { type FakeBedrock, startFakeBedrock } from '../support/fakeBedrock.ts'
+import { type FakeBedrock, header, startFakeBedrock } from '../support/fakeBedrock.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
 import {
   assertRefusal,
@@ -313,6 +314,7 @@ test('a small request sent after one of 24 MB has arrived is answered before tha
   )
   assert.equal(await large, 200)
   assert.equal(bedrock.seen[1]!.body.toString(), body, 'byte for byte')
+  assert.equal(header(bedrock.seen[1]!.headers, 'x-amz-content-sha256'), hash('sha256', body), 'signed as it was read')
 })
 
 test('after a thousand requests refused, cut off or answered, in any state, nothing is held', async t => {
