@@ -9,6 +9,7 @@ import { fixedSettings, liveSettings } from './liveSettings.ts'
 import { readiness, statusOf } from './operatorViews.ts'
 import { startOwnSimulator } from './ownSimulator.ts'
 import type { RunningSimulator } from './simulator/server.ts'
+import { type BuiltStages, buildStages } from './stages.ts'
 import { newId, systemClock } from './system.ts'
 import type { Logger } from './telemetry/log.ts'
 
@@ -43,6 +44,8 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     bearerToken: environment.bearerToken,
   })
   const { book, ledger, metrics } = core
+  const fault = (error: unknown) => log.error({ error: faultText(error) }, 'fault')
+  const stages = buildStages(config, ledger, () => live.config.admission.maxWaiting, metrics.stages, fault)
   let draining = false
   const app = buildApp({
     port,
@@ -55,21 +58,22 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       maxBodyBytes: config.server.maxBodyBytes,
       stallTimeoutMs: config.server.stallTimeoutMs,
       clock: systemClock,
+      ...stages.door,
       refused(refusal, operation, requestId) {
         metrics.refused(refusal, operation)
         log.info({ requestId, operation, refusal: refusal.code }, 'refused')
       },
     },
-    readiness: () => readiness(draining, ledger),
-    status: () => statusOf(core, live),
+    readiness: () => readiness(draining, ledger, stages),
+    status: () => statusOf(core, live, stages),
     metrics: () => metrics.scrape(),
-    fault: error => log.error({ error: faultText(error) }, 'fault'),
+    fault,
   })
   try {
     await app.listen({ host: config.server.host, port: config.server.port })
   } catch (error) {
     // A start that failed must leave nothing behind that keeps the process alive.
-    await close(core, simulator)
+    await close(core, stages, simulator)
     throw error
   }
   const { port: boundPort } = app.server.address() as AddressInfo
@@ -86,7 +90,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     async stop(graceMs) {
       draining = true
       const cut = await drain(app, book, graceMs)
-      await close(core, simulator)
+      await close(core, stages, simulator)
       return cut
     },
   }
@@ -104,14 +108,22 @@ async function drain(app: ReturnType<typeof buildApp>, book: Book, graceMs: numb
   return cut
 }
 
-async function close(core: Core, simulator: RunningSimulator | undefined): Promise<void> {
+async function close(core: Core, stages: BuiltStages, simulator: RunningSimulator | undefined): Promise<void> {
+  await stages.close()
   await core.close()
   await simulator?.close()
 }
 
 function portOptions(config: Config) {
-  const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, tls } = config.server
-  const limits = { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, clock: systemClock }
+  const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, maxConnections, tls } = config.server
+  const limits = {
+    headersTimeoutMs,
+    requestTimeoutMs,
+    idleTimeoutMs,
+    maxHeaderBytes,
+    maxConnections,
+    clock: systemClock,
+  }
   if (!tls) return limits
   return { ...limits, tls: { cert: readFileSync(tls.certFile, 'utf8'), key: readFileSync(tls.keyFile, 'utf8') } }
 }

@@ -9,6 +9,8 @@ export interface LedgerParts<Room extends RoomLedger> {
   makeRoom: (model: string, settings: RoomSettings) => Room
   /** Why this process is on its own with a model. */
   troubleOf: (room: Room) => string | undefined
+  /** Its settlements that are still to be told; absent: none ever are. */
+  backlogOf?: (room: Room) => { depth: number; limit: number }
   kind: LedgerHealth['kind']
 }
 
@@ -42,9 +44,16 @@ export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>):
       ),
     health() {
       const degraded = [...rooms.values()].map(parts.troubleOf).find(trouble => trouble !== undefined)
-      return { kind: parts.kind, ...(degraded && { degraded }) }
+      return { kind: parts.kind, ...(degraded && { degraded }), ...backlog(parts, [...rooms.values()]) }
     },
   }
+}
+
+function backlog<Room extends RoomLedger>({ backlogOf }: LedgerParts<Room>, rooms: Room[]): Partial<LedgerHealth> {
+  if (!backlogOf) return {}
+  const each = rooms.map(backlogOf)
+  const sum = (figure: 'depth' | 'limit') => each.reduce((all, one) => all + one[figure], 0)
+  return { backlog: { depth: sum('depth'), limit: sum('limit') } }
 }
 
 function roomSettings(model: ModelSettings, admission: AdmissionSettings): RoomSettings {

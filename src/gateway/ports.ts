@@ -123,6 +123,8 @@ export interface LedgerHealth {
   kind: 'memory' | 'redis'
   /** Absent: all is well. */
   degraded?: string
+  /** Settlements not told yet to whoever keeps the levels, and how many are kept at most; absent: they are told at once. */
+  backlog?: { depth: number; limit: number }
 }
 
 export interface ModelStatus extends RoomStatus {

@@ -42,7 +42,7 @@ export class RemoteRoom implements RoomLedger {
   readonly #asks: Batch<Ask>
   readonly #charges: Batch<Charge>
   #settings: RoomSettings
-  readonly #arrears = new Arrears()
+  readonly arrears = new Arrears()
   readonly share: ServiceShare
   #isOpen = false
   /** How often the room has closed: what was asked before then is answered too late. */
@@ -121,12 +121,12 @@ export class RemoteRoom implements RoomLedger {
     const { calls, clock } = this.#parts
     const settings = this.#settings
     await calls.configure(settings)
-    await this.#arrears.tell(calls)
+    await this.arrears.tell(calls)
     // Last: what was just given back is not to be spent either.
     if (drain) await calls.drain()
     this.#isOpen = true
     this.#footing = new Footing(clock.nowMs())
-    for (const charge of this.#arrears.takeCharges()) this.#charges.add(charge)
+    for (const charge of this.arrears.takeCharges()) this.#charges.add(charge)
     if (settings !== this.#settings) this.configure(this.#settings)
     void this.#tick()
     this.#measureLater(FIRST_MEASURE_MS)
@@ -143,7 +143,7 @@ export class RemoteRoom implements RoomLedger {
     this.#closings += 1
     this.#cancelTick()
     this.#cancelMeasure()
-    this.#arrears.leave(this.#waiters.asks().map(ask => ask.ticketId))
+    this.arrears.leave(this.#waiters.asks().map(ask => ask.ticketId))
     this.#parts.onClosed(reason)
     this.#waiters.moveAll()
   }
@@ -152,8 +152,8 @@ export class RemoteRoom implements RoomLedger {
   async leave(): Promise<void> {
     const wasOpen = this.#isOpen
     this.close('closing')
-    this.#arrears.owe(this.#charges.take())
-    if (wasOpen) await this.#arrears.tell(this.#parts.calls).catch(() => {})
+    this.arrears.owe(this.#charges.take())
+    if (wasOpen) await this.arrears.tell(this.#parts.calls).catch(() => {})
   }
 
   async #sendAsks(asks: Ask[]): Promise<void> {
@@ -166,7 +166,7 @@ export class RemoteRoom implements RoomLedger {
       this.#keepFooting()
       for (const [index, ask] of waiting.entries()) this.#stand(ask, reply.results[index]!)
     })
-    if (!told) this.#arrears.owe(charges)
+    if (!told) this.arrears.owe(charges)
   }
 
   async #sendCharges(charges: Charge[]): Promise<void> {
@@ -176,7 +176,7 @@ export class RemoteRoom implements RoomLedger {
       return
     }
     const told = this.#isOpen && (await this.#try(this.#parts.calls.settle(charges)))
-    if (!told) this.#arrears.owe(charges)
+    if (!told) this.arrears.owe(charges)
   }
 
   /** Out of the line before the refusal is made: the ticket itself is no part of the wait it is told. */

@@ -51,6 +51,11 @@ export class SharedRoom implements RoomLedger {
     return this.#trouble
   }
 
+  /** Charges that Redis has not been told, because it was away. */
+  get owed(): number {
+    return this.#remote.arrears.owed
+  }
+
   /** Resolves when Redis has been asked once, whatever it said; from then on the room looks after itself. */
   async start(): Promise<void> {
     await this.#look()

@@ -6,6 +6,7 @@ import type { Retry } from '../gateway/gateway.ts'
 import type { FallbackKind, Finished, ModelStatus } from '../gateway/ports.ts'
 import { Histogram, type Tally } from './histogram.ts'
 import { PushbackMetrics } from './pushbackMetrics.ts'
+import { StageMetrics } from './stageMetrics.ts'
 
 const NOTHING = { requests: 0, sends: 0, reserved: 0, charged: 0, input: 0, output: 0, cacheRead: 0, cacheWrite: 0 }
 
@@ -82,6 +83,7 @@ export class Metrics {
     'call',
     'outcome',
   ])
+  readonly stages = new StageMetrics(this.#registry, () => this.#status)
   readonly #ledgerSeconds = new Histogram('sluice_ledger_call_seconds', 'A call to Redis.', ['model', 'call'])
   /** What the ledger said at this scrape. */
   #status: Promise<ModelStatus[]> = Promise.resolve([])
@@ -130,7 +132,7 @@ export class Metrics {
     this.#settleAccounts()
     this.#status = this.#ledger()
     this.pushback.refresh()
-    const histograms = [this.#wait, this.#firstByte, this.#duration, this.#ledgerSeconds].map(histogram =>
+    const histograms = [this.#wait, this.#firstByte, this.#duration, this.#ledgerSeconds, this.stages].map(histogram =>
       histogram.text(),
     )
     const text = `${await this.#registry.metrics()}\n${histograms.join('\n\n')}\n`
@@ -140,6 +142,7 @@ export class Metrics {
   ledgerCalled(model: string, call: string, ms: number, ok: boolean): void {
     this.#ledgerCalls.inc({ model, call, outcome: ok ? 'answered' : 'failed' })
     this.#ledgerSeconds.tally({ model, call }).observe(ms / 1000)
+    if (call === 'settle') this.stages.durations('settle').observe(ms / 1000)
   }
 
   /** `kind` is one of three: learned, fixed, shrunk. */
@@ -160,6 +163,7 @@ export class Metrics {
     const { model, operation } = run
     const pool = run.pool ?? 'none'
     const account = this.#account(run, pool)
+    this.stages.finished(run)
     account.requests += 1
     if (run.refusal && run.outcome !== 'rescued') this.refused(run.refusal, operation, model)
     account.duration.observe(run.totalMs / 1000)
