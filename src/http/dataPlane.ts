@@ -1,5 +1,6 @@
 // From a request to an Invocation: route by the raw path, find the model, read the body, price what it asks for.
 // HTTP ends here.
+import { ServerResponse } from 'node:http'
 import type { Clock } from '../domain/clock.ts'
 import type { LoopDelay } from '../domain/loopDelay.ts'
 import type { ClientFinder, Flow, ModelSettings, Priority } from '../domain/model.ts'
@@ -225,7 +226,12 @@ function refuseEarly(
   const answer = () => {
     writeHead(response, status, headers.concat(early.headers ?? []))
     if (request.method === 'HEAD') bodyOf(response).end()
-    else bodyOf(response).end(body)
+    else if (response instanceof ServerResponse && !request.complete) {
+      // Whole for its client, but not ended before the request is: a connection that is not kept alive would be closed
+      // under the hands of one who still sends, and be reset before the answer has been read.
+      response.write(body)
+      request.once('end', () => response.end())
+    } else bodyOf(response).end(body)
   }
   discardBody(request, answer)
 }
