@@ -7,6 +7,7 @@ import type { Config } from './config/schema.ts'
 import { InputEstimate } from './domain/estimate.ts'
 import type { PoolSettings } from './domain/model.ts'
 import { Book } from './gateway/book.ts'
+import { Coalescer } from './gateway/coalescer.ts'
 import { Gateway } from './gateway/gateway.ts'
 import type { Invocation, Ledger } from './gateway/ports.ts'
 import { buildApp, type Readiness } from './http/app.ts'
@@ -126,7 +127,8 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     poolOf: (model, pool) => live.poolOf(model, pool),
     unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
   })
-  const book = new Book(gateway, {
+  const coalescer = new Coalescer({ inner: gateway, clock: systemClock })
+  const book = new Book(coalescer, {
     finished(run) {
       metrics.finished(run)
       logFinished(log, run)

@@ -97,6 +97,7 @@ export class Gateway implements Handler {
         conclude(decision, throttled, answer, run)
         return undefined
       }
+      invocation.granted?.()
       const { pool } = decision
       const settings = this.#parts.poolOf(model.name, pool)
       if (!settings) {

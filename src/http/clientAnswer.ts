@@ -133,6 +133,7 @@ function noteHeaders(notes: Notes): string[] {
     'x-sluice-attempts',
     String(notes.attempts),
   ]
+  if (notes.coalesced) headers.push('x-sluice-coalesced', 'true')
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 

@@ -37,6 +37,7 @@ export function logFinished(log: Logger, run: Finished): void {
       attempts: run.attempts,
       throttles: run.throttledBy.length,
       exception: run.exception,
+      coalesced: run.coalesced || undefined,
       reservedTokens: run.reservedTokens,
       chargedTokens: run.chargedTokens,
       ...run.usage,
