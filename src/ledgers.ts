@@ -1,10 +1,11 @@
 // Which ledger: in memory without Redis, else shared through it.
 import { readFileSync } from 'node:fs'
 import type { Config } from './config/schema.ts'
-import type { Ledger } from './gateway/ports.ts'
+import type { Flights, Ledger } from './gateway/ports.ts'
 import { createMemoryLedger } from './memory/ledger.ts'
 import { RoomKeeper } from './memory/roomKeeper.ts'
 import { connectRedis, type RedisLink } from './redis/connection.ts'
+import { RedisFlights } from './redis/flights.ts'
 import { createRedisLedger } from './redis/ledger.ts'
 import { newId, soon, systemClock, systemDice } from './system.ts'
 import type { Logger } from './telemetry/log.ts'
@@ -12,6 +13,8 @@ import type { Metrics } from './telemetry/metrics.ts'
 
 export interface BuiltLedger {
   ledger: Ledger
+  /** By which replicas share calls; absent: there are no other replicas. */
+  flights?: Flights
   /** Where it is shared, without secrets. */
   redis: string | undefined
   close: () => Promise<void>
@@ -29,11 +32,13 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
     systemClock,
     systemDice,
   )
+  const gateway = newId()
+  const flights = new RedisFlights({ link, gateway, clock: systemClock })
   const ledger = createRedisLedger({
     link,
     models,
     admission,
-    gateway: newId(),
+    gateway,
     clock: systemClock,
     dice: systemDice,
     soon,
@@ -48,8 +53,10 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
   void warnOfRedis(link, log)
   return {
     ledger,
+    flights,
     redis: link.address,
     async close() {
+      flights.close()
       await ledger.close()
       await link.close()
     },

@@ -115,7 +115,7 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     () => ledger.status(),
     () => book.inFlight,
   )
-  const { ledger, redis, close } = await buildLedger(config, log, metrics)
+  const { ledger, flights, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const gateway = new Gateway({
@@ -127,7 +127,7 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     poolOf: (model, pool) => live.poolOf(model, pool),
     unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
   })
-  const coalescer = new Coalescer({ inner: gateway, clock: systemClock })
+  const coalescer = new Coalescer({ inner: gateway, clock: systemClock, flights })
   const book = new Book(coalescer, {
     finished(run) {
       metrics.finished(run)
