@@ -56,7 +56,7 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
     flights,
     redis: link.address,
     async close() {
-      flights.close()
+      await flights.close()
       await ledger.close()
       await link.close()
     },

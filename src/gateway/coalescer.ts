@@ -13,8 +13,8 @@ export class Coalescer implements Handler {
   /** Those that may still be joined, by key. */
   readonly #open = new Map<string, Flight>()
 
-  constructor(parts: CoalescerParts) {
-    this.#parts = { ...parts, kept: new Kept() }
+  constructor(parts: CoalescerParts, kept = new Kept()) {
+    this.#parts = { ...parts, kept }
   }
 
   handle(invocation: Invocation, answer: Answer): Promise<Finished> {

@@ -17,6 +17,8 @@ export interface RedisFlightsParts {
 
 /** What others may ask of this gateway is bounded: calls beyond are shared within it alone. */
 const MOST_LED = 1_000
+/** How long a gateway that stops goes on telling. */
+const LAST_WORDS_MS = 1_000
 
 export class RedisFlights implements Flights {
   readonly #parts: RedisFlightsParts
@@ -24,6 +26,7 @@ export class RedisFlights implements Flights {
   readonly #followers = new Set<FlightFollower>()
   #count = 0
   #unsubscribe: (() => void) | undefined
+  #whenIdle: () => void = () => {}
 
   constructor(parts: RedisFlightsParts) {
     this.#parts = parts
@@ -48,15 +51,34 @@ export class RedisFlights implements Flights {
       link.publish(followedChannel(maker.slice(0, maker.lastIndexOf(':'))), maker).catch(() => {})
       return { kind: 'follow', follow: (hearer, lost) => this.#follow(key, maker, hearer, lost) }
     }
-    const lead = new FlightLead(key, id, { link, clock, over: () => this.#leads.delete(id) })
+    const lead = new FlightLead(key, id, { link, clock, over: () => this.#over(id) })
     this.#leads.set(id, lead)
     return { kind: 'lead', lead }
   }
 
-  close(): void {
+  /** Resolves when what has ended is told, as far as Redis hears it; other calls are the others' to give up. */
+  async close(): Promise<void> {
+    for (const follower of this.#followers) follower.stop()
+    if (this.#leads.size > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#whenIdle = resolve
+      const cancel = this.#parts.clock.after(LAST_WORDS_MS, resolve)
+      await promise
+      cancel()
+    }
+    this.stop()
+  }
+
+  /** At once, as if the process had died. */
+  stop(): void {
     this.#unsubscribe?.()
     for (const lead of this.#leads.values()) lead.stop()
     for (const follower of this.#followers) follower.stop()
+  }
+
+  #over(id: string): void {
+    this.#leads.delete(id)
+    if (this.#leads.size === 0) this.#whenIdle()
   }
 
   #follow(key: string, id: string, ...[hearer, lost]: Parameters<Extract<Boarding, { kind: 'follow' }>['follow']>) {

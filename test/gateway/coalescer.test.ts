@@ -346,6 +346,7 @@ test('whatever happens, each hears all of one call, or the start of one and a vi
       }
       const leaders = clients.filter(({ finished }) => !finished!.coalesced).length
       assert.equal(leaders, world.calls.length, 'one leader a call')
+      assert.equal(world.kept.bytes, 0, 'nothing is kept')
     }),
     seeded(t, 1_000),
   )

@@ -6,6 +6,7 @@ import type { Refusal } from '../../src/domain/refusal.ts'
 import { Coalescer } from '../../src/gateway/coalescer.ts'
 import type { Answer, Finished, Flights, FlowControl, Handler, Invocation, Notes } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
+import { Kept } from '../../src/gateway/recording.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
 import { PLAIN } from '../support/models.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
@@ -184,6 +185,7 @@ export interface Ask {
 
 export class World {
   readonly clock = new VirtualClock()
+  readonly kept = new Kept()
   readonly calls: InnerCall[] = []
   readonly #coalescer: Coalescer
   #ids = 0
@@ -196,7 +198,7 @@ export class World {
         return call.ended
       },
     }
-    this.#coalescer = new Coalescer({ inner, clock, flights })
+    this.#coalescer = new Coalescer({ inner, clock, flights }, this.kept)
   }
 
   get last(): InnerCall {

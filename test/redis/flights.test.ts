@@ -11,6 +11,8 @@ import { upLink } from '../support/redisLinks.ts'
 import { startRedis, type TestRedis } from '../support/redisServer.ts'
 import { until } from '../support/wire.ts'
 
+const MEGABYTE = 'x'.repeat(1024 * 1024)
+
 let redis: TestRedis
 let admin: Redis
 before(async () => {
@@ -29,13 +31,15 @@ let replicas = 0
 interface Replica extends World {
   /** Its process is gone: it says nothing more. */
   die(): void
+  /** It stops as it should. */
+  close(): Promise<void>
 }
 
 function replicaOver(t: TestContext, link: RedisLink): Replica {
   replicas += 1
   const flights = new RedisFlights({ link, gateway: `gw${replicas}`, clock: systemClock })
-  t.after(() => flights.close())
-  return Object.assign(new World(flights, systemClock), { die: () => flights.close() })
+  t.after(() => flights.stop())
+  return Object.assign(new World(flights, systemClock), { die: () => flights.stop(), close: () => flights.close() })
 }
 
 async function twoReplicas(t: TestContext, url = redis.url): Promise<[Replica, Replica]> {
@@ -180,6 +184,29 @@ for (const when of ['before', 'after'] as const)
     )
   })
 
+test('a replica that stops tells what has ended first', async t => {
+  const [one, two] = await twoReplicas(t)
+  const leader = await leads(one)
+  const follower = await follows(two)
+  one.last.whole(...Array.from({ length: 40 }, () => MEGABYTE.slice(0, 65_536)))
+  await ends(leader)
+  await one.close()
+  await ends(follower)
+  assert.deepEqual([follower.ending, follower.text.length], ['whole', 40 * 65_536])
+})
+
+test('once the call has its turn nobody waits any longer, here or elsewhere', async t => {
+  const [one, two] = await twoReplicas(t)
+  await leads(one)
+  const followers = [await follows(two, { maxWaitMs: 400 }), two.start({ maxWaitMs: 400 })]
+  one.last.invocation.granted!()
+  const late = two.start({ maxWaitMs: 400 })
+  await new Promise(resolve => setTimeout(resolve, 600))
+  one.last.whole('water')
+  for (const client of [...followers, late]) await ends(client)
+  for (const { text, ending } of [...followers, late]) assert.deepEqual([text, ending], ['water', 'whole'])
+})
+
 test('without Redis each replica shares within itself, and what it had begun goes on', async t => {
   const own = await startRedis()
   t.after(() => own.stop())
@@ -241,8 +268,6 @@ test('hints that are lost cost a moment', async t => {
   await ends(follower)
   assert.deepEqual([follower.text, follower.ending], ['wa', 'whole'])
 })
-
-const MEGABYTE = 'x'.repeat(1024 * 1024)
 
 test('a long answer keeps a bounded part in Redis; a slow reader elsewhere stalls nobody and is cut', {
   timeout: 60_000,
