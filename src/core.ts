@@ -1,11 +1,12 @@
 // Everything behind the front door: what sees an invocation through, from the book that is kept of it to Bedrock, each
-// around the next: fallbacks, output caps, the gateway.
+// around the next: shared calls, fallbacks, output caps, the gateway.
 import type { FarSideSettings } from './bedrock/farSide.ts'
 import { createUpstream } from './bedrock/upstream.ts'
 import type { Config } from './config/schema.ts'
 import { InputEstimate } from './domain/estimate.ts'
 import type { PoolSettings } from './domain/model.ts'
 import { Book } from './gateway/book.ts'
+import { Coalescer } from './gateway/coalescer.ts'
 import { FallbackChain } from './gateway/fallbackChain.ts'
 import { Gateway } from './gateway/gateway.ts'
 import type { AnswerStore, Finished, Handler, Invocation, Ledger } from './gateway/ports.ts'
@@ -40,7 +41,7 @@ export async function buildCore(
     () => ledger.status(),
     () => book.inFlight,
   )
-  const { ledger, answers, redis, close } = await buildLedger(config, log, metrics)
+  const { ledger, answers, flights, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const pushback = buildPushback(config, live, log, metrics)
@@ -60,7 +61,8 @@ export async function buildCore(
   }
   const rightSizer = buildRightSizer(gateway, ledger, metrics)
   const fallbacks = buildFallbacks(rightSizer, { config, live, answers, log, metrics, finished })
-  const book = new Book(fallbacks, { finished })
+  const coalescer = new Coalescer({ inner: fallbacks, clock: systemClock, flights })
+  const book = new Book(coalescer, { finished })
   return {
     book,
     ledger,

@@ -1,12 +1,13 @@
 // Which ledger: in memory without Redis, else shared through it.
 import { readFileSync } from 'node:fs'
 import type { Config } from './config/schema.ts'
-import type { AnswerStore, Ledger } from './gateway/ports.ts'
+import type { AnswerStore, Flights, Ledger } from './gateway/ports.ts'
 import { MemoryAnswers } from './memory/answers.ts'
 import { createMemoryLedger } from './memory/ledger.ts'
 import { RoomKeeper } from './memory/roomKeeper.ts'
 import { RedisAnswers } from './redis/answers.ts'
 import { connectRedis, type RedisLink } from './redis/connection.ts'
+import { RedisFlights } from './redis/flights.ts'
 import { createRedisLedger } from './redis/ledger.ts'
 import { newId, soon, systemClock, systemDice } from './system.ts'
 import type { Logger } from './telemetry/log.ts'
@@ -16,6 +17,8 @@ export interface BuiltLedger {
   ledger: Ledger
   /** For the `stale` fallback: where the ledger is. */
   answers: AnswerStore
+  /** By which replicas share calls; absent: there are no other replicas. */
+  flights?: Flights
   /** Where it is shared, without secrets. */
   redis: string | undefined
   close: () => Promise<void>
@@ -34,11 +37,13 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
     systemClock,
     systemDice,
   )
+  const gateway = newId()
+  const flights = new RedisFlights({ link, gateway, clock: systemClock })
   const ledger = createRedisLedger({
     link,
     models,
     admission,
-    gateway: newId(),
+    gateway,
     clock: systemClock,
     dice: systemDice,
     soon,
@@ -54,8 +59,10 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
   return {
     ledger,
     answers: new RedisAnswers(link, stale),
+    flights,
     redis: link.address,
     async close() {
+      await flights.close()
       await ledger.close()
       await link.close()
     },

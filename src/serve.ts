@@ -45,7 +45,13 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   })
   const { book, ledger, metrics } = core
   const fault = (error: unknown) => log.error({ error: faultText(error) }, 'fault')
-  const stages = buildStages(config, ledger, () => live.config.admission.maxWaiting, metrics.stages, fault)
+  const stages = buildStages(
+    config,
+    { ledger, sends: core.pushback.parts.sends },
+    () => live.config.admission.maxWaiting,
+    metrics.stages,
+    fault,
+  )
   let draining = false
   const app = buildApp({
     port,

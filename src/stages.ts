@@ -2,6 +2,7 @@
 import type { Config } from './config/schema.ts'
 import { LoopDelay } from './domain/loopDelay.ts'
 import type { Ledger, ModelStatus } from './gateway/ports.ts'
+import type { SendStage } from './gateway/sendStage.ts'
 import { Stage, type StageReading } from './gateway/stage.ts'
 import { DemandReaders } from './http/demandReaders.ts'
 import { Receiving } from './http/receiving.ts'
@@ -20,7 +21,7 @@ export interface BuiltStages {
 /** `maxWaiting`: of one model, as the settings are now. */
 export function buildStages(
   { stages }: Config,
-  ledger: Ledger,
+  { ledger, sends }: { ledger: Ledger; sends: SendStage },
   maxWaiting: () => number,
   metrics: StageMetrics,
   fault: (error: unknown) => void,
@@ -40,6 +41,7 @@ export function buildStages(
     return [
       ...[receive, identify, price].map(one => one.reading()),
       { stage: 'admit', depth: waiting, limit: models.length * maxWaiting() },
+      { stage: 'send', ...sends.reading() },
       ...(backlog ? [{ stage: 'settle' as const, ...backlog }] : []),
     ]
   }

@@ -129,6 +129,7 @@ export class Gateway implements Handler {
         conclude(decision, held, errand)
         return undefined
       }
+      invocation.granted?.()
       const { pool } = decision
       const settings = this.#parts.poolOf(model.name, pool)
       const attempt = settings

@@ -26,6 +26,8 @@ export interface Invocation {
   refuseWhenShut?: boolean
   request: UpstreamRequest
   presence: Presence
+  /** Told each time its turn has come, before the call is sent: whoever shares the call waits no longer either. */
+  granted?: () => void
 }
 
 /** The request as it came, less what was meant for Sluice. */
@@ -188,6 +190,8 @@ export interface Notes {
   fallback?: FallbackKind
   /** The output cap that Sluice gave the request. */
   outputCap?: number
+  /** The answer is that of an identical call which was in flight already. */
+  coalesced?: true
 }
 
 export type FallbackKind = 'stale' | 'model' | 'mock'
@@ -257,4 +261,34 @@ export type Mock = (invocation: Invocation, text: string) => WholeReply | undefi
 
 export interface Observer {
   finished(invocation: Finished): void
+}
+
+// ---- calls shared by replicas ----
+
+/** Hears of a shared call what its own client hears of it, and when its wait is over. */
+export interface Hearer extends Answer {
+  granted(): void
+}
+
+/** Where replicas find out which of them makes a call that several were asked for, and hear its answer. */
+export interface Flights {
+  /** Never rejects. */
+  board(key: string): Promise<Boarding>
+}
+
+export type Boarding =
+  /** Nobody can be asked at present: make the call, share it within this process. */
+  | { kind: 'alone' }
+  | { kind: 'lead'; lead: Lead }
+  /** Another replica makes it: `hearer` hears it from its start; `lost`: nothing more will come, and no end has. The result ends it. */
+  | { kind: 'follow'; follow: (hearer: Hearer, lost: () => void) => () => void }
+
+/** Held by the replica that makes the call. */
+export interface Lead {
+  /** `task` is called once others follow, at most once: `relay` must hear the call from its start, until the result is called. */
+  whenFollowed(task: (relay: Hearer) => () => void): void
+  /** Nobody may join any more. Resolves when all who had joined before are known. */
+  close(): Promise<void>
+  /** Nobody here takes part any more. Resolves when nobody elsewhere does either. */
+  deserted(): Promise<void>
 }

@@ -57,8 +57,11 @@ export class SendStage {
     return { sending, waiting }
   }
 
-  get limits(): SendStageSettings {
-    return this.#parts.settings
+  /** Of all pools that have been sent to: calls and those who wait to be one, and how many there may be. */
+  reading(): { depth: number; limit: number } {
+    const { sending, waiting } = this.depth
+    const { maxSendsPerPool, maxWaitingSends } = this.#parts.settings
+    return { depth: sending + waiting, limit: this.#lanes.size * (maxSendsPerPool + maxWaitingSends) }
   }
 }
 

@@ -129,6 +129,7 @@ function noteHeaders(notes: Notes): string[] {
   if (notes.pool !== undefined) headers.push('x-sluice-pool', notes.pool)
   if (notes.fallback !== undefined) headers.push('x-sluice-fallback', notes.fallback)
   if (notes.outputCap !== undefined) headers.push('x-sluice-output-cap', String(notes.outputCap))
+  if (notes.coalesced) headers.push('x-sluice-coalesced', 'true')
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 

@@ -23,3 +23,18 @@ export function answerIndexKeys(model: string): { index: string; sizes: string }
 export function answerKey(model: string, key: string): string {
   return `${roomPrefix(model)}answer:${key}`
 }
+
+/** What the scripts of a shared call get as KEYS[1]: a tag of its own, so that a Cluster's nodes share the bytes. */
+export function flightPrefix(key: string): string {
+  return `sluice:${LAYOUT}:{flight:${key}}:`
+}
+
+/** Where followers of a flight hear that it has told more. */
+export function toldChannel(key: string, id: string): string {
+  return `${flightPrefix(key)}told:${id}`
+}
+
+/** Where a gateway hears that one of its flights is followed. */
+export function followedChannel(gateway: string): string {
+  return `sluice:${LAYOUT}:followed:${gateway}`
+}

@@ -39,6 +39,7 @@ export function logFinished(log: Logger, run: Finished): void {
       retries: run.retries,
       exception: run.exception,
       fallback: run.fallback,
+      coalesced: run.coalesced || undefined,
       reservedTokens: run.reservedTokens,
       chargedTokens: run.chargedTokens,
       ...run.usage,

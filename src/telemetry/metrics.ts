@@ -54,6 +54,11 @@ export class Metrics {
     'model',
     'pool',
   ])
+  readonly #coalesced = this.#counter(
+    'sluice_coalesced_total',
+    "Invocations that took part in another's call, at no charge.",
+    ['model'],
+  )
   readonly #wait = new Histogram('sluice_wait_seconds', 'Time an invocation waited for its turn.', [
     'model',
     'priority',
@@ -167,6 +172,7 @@ export class Metrics {
     account.requests += 1
     if (run.refusal && run.outcome !== 'rescued') this.refused(run.refusal, operation, model)
     account.duration.observe(run.totalMs / 1000)
+    if (run.coalesced) this.#coalesced.inc({ model })
     if (run.attempts === 0) return
     account.wait ??= this.#wait.tally({ model, priority: run.flow.priority })
     account.wait.observe(run.waitMs / 1000)
