@@ -5,7 +5,8 @@ import type { Config } from './config/schema.ts'
 import { buildCore, type Core } from './core.ts'
 import type { Book } from './gateway/book.ts'
 import { buildApp } from './http/app.ts'
-import { fixedSettings, liveSettings } from './liveSettings.ts'
+import type { DataPlaneParts } from './http/dataPlane.ts'
+import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
 import { readiness, statusOf } from './operatorViews.ts'
 import { startOwnSimulator } from './ownSimulator.ts'
 import type { RunningSimulator } from './simulator/server.ts'
@@ -55,21 +56,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   let draining = false
   const app = buildApp({
     port,
-    dataPlane: {
-      book,
-      newId,
-      findModel: modelId => live.findModel(modelId),
-      clientOf: name => live.clientOf(name),
-      maxWaitMs: priority => live.config.admission.maxWaitMs[priority],
-      maxBodyBytes: config.server.maxBodyBytes,
-      stallTimeoutMs: config.server.stallTimeoutMs,
-      clock: systemClock,
-      ...stages.door,
-      refused(refusal, operation, requestId) {
-        metrics.refused(refusal, operation)
-        log.info({ requestId, operation, refusal: refusal.code }, 'refused')
-      },
-    },
+    dataPlane: doorOf(core, live, stages, log),
     readiness: () => readiness(draining, ledger, stages),
     status: () => statusOf(core, live, stages),
     metrics: () => metrics.scrape(),
@@ -98,6 +85,25 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       const cut = await drain(app, book, graceMs)
       await close(core, stages, simulator)
       return cut
+    },
+  }
+}
+
+function doorOf({ book, metrics }: Core, live: LiveSettings, stages: BuiltStages, log: Logger): DataPlaneParts {
+  const { maxBodyBytes, stallTimeoutMs } = live.config.server
+  return {
+    book,
+    newId,
+    findModel: modelId => live.findModel(modelId),
+    clientOf: name => live.clientOf(name),
+    maxWaitMs: priority => live.config.admission.maxWaitMs[priority],
+    maxBodyBytes,
+    stallTimeoutMs,
+    clock: systemClock,
+    ...stages.door,
+    refused(refusal, operation, requestId) {
+      metrics.refused(refusal, operation)
+      log.info({ requestId, operation, refusal: refusal.code }, 'refused')
     },
   }
 }
