@@ -383,7 +383,7 @@ test('/status, /readyz and /metrics show the stages', async () => {
   const sluice = await start(SMALL_STAGES)
   const get = async (path: string) => (await call('HTTP/1.1', sluice.url, { method: 'GET', path })).body.toString()
   assert.deepEqual(JSON.parse(await get('/readyz')), { status: 'ready', parts: { ledger: 'memory' } })
-  await holdOne(sluice)
+  const { waiting } = await holdOne(sluice)
   await call('HTTP/1.1', sluice.url, { body: bodyOf(600 * KB), headers: { 'x-sluice-priority': 'low' } })
   await call('HTTP/1.1', sluice.url)
   const { stages } = JSON.parse(await get('/status')) as { stages: StageReading[] }
@@ -408,4 +408,6 @@ test('/status, /readyz and /metrics show the stages', async () => {
     /^sluice_event_loop_delay_seconds \d/m,
   ])
     assert.match(metrics, line)
+  letGo()
+  await waiting
 })
