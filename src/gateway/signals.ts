@@ -19,6 +19,7 @@ const COUNTER: Record<ThrottleSubject, 'throttledRequests' | 'throttledTokens' |
 export class Signals {
   readonly #clock: Clock
   readonly #onFailure: () => void
+  /** By pool of the config, those of earlier configs too: calls to them may still be on their way. */
   readonly #pools = new Map<string, PoolTally>()
 
   /** `onFailure`: there is news that must not wait for the next step. */
@@ -50,8 +51,6 @@ export class Signals {
     for (const [pool, tally] of this.#pools) {
       const { counts, failedInRow, hasNews } = tally.drain(nowMs)
       if (hasNews) news.push({ pool, counts, failedInRow })
-      // A pool that a reload has dropped is not remembered.
-      else if (!tally.isYoung) this.#pools.delete(pool)
     }
     return news
   }

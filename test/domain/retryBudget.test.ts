@@ -58,6 +58,13 @@ test('what is earned is there to be spent: ten requests pay for one retry, one s
   )
 })
 
+test('an hour without requests saves up ten seconds of the floor, and no more', () => {
+  const retries = { ...RETRIES, budgetShare: 0 }
+  const budget = new RetryBudget(retries, 0)
+  const spent = Array.from({ length: 20 }, () => budget.spend(retries, 3_600_000))
+  assert.equal(spent.filter(Boolean).length, 10)
+})
+
 test('a clock that steps back earns nothing and breaks nothing', () => {
   const retries = { ...RETRIES, budgetShare: 0 }
   const budget = new RetryBudget(retries, 100_000)

@@ -83,6 +83,18 @@ test('a call that nobody throttled for 300 ms is accepted, and not before; then 
   assert.deepEqual(only()!.counts, { ...NOTHING, succeeded: 1 })
 })
 
+test('a call that outlasts many reports is still told of when it ends', async () => {
+  const { clock, signals, only } = setting()
+  const signal = signals.sent('p', 10)
+  for (let i = 0; i < 20; i++) {
+    await clock.advance(250)
+    signals.drain()
+  }
+  signal.succeeded()
+  signal.settled(4)
+  assert.deepEqual(only()!.counts, { ...NOTHING, succeeded: 1, tokens: -6 })
+})
+
 test('failures in a row are those since the last success or report, and each asks for a report', () => {
   const { signals, only, failures } = setting()
   for (const isGood of [false, false, true, false]) {
