@@ -18,7 +18,8 @@ export interface BuiltLedger {
 }
 
 export async function buildLedger(config: Config, log: Logger, metrics: Metrics): Promise<BuiltLedger> {
-  const { models, admission, redis } = config
+  const { models, redis } = config
+  const admission = { ...config.admission, failures: config.breaker.failures }
   if (!redis) {
     const ledger = createMemoryLedger(models, admission, systemClock)
     return { ledger, redis: undefined, close: async () => {} }

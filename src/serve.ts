@@ -140,7 +140,7 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     takeModels({ models, admission }) {
       for (const { name, bytesPerToken } of models)
         if (!estimates.has(name)) estimates.set(name, new InputEstimate(bytesPerToken))
-      ledger.configure(models, admission)
+      ledger.configure(models, { ...admission, failures: config.breaker.failures })
     },
     async close() {
       await close()

@@ -5,14 +5,14 @@ import { earnFloors, headroom } from './classes.ts'
 import { isLarge, type Supply } from './cost.ts'
 import { FairQueue } from './fairQueue.ts'
 import { PRIORITIES } from './model.ts'
-import type { Pool, PoolQuota } from './pool.ts'
+import type { Pool } from './pool.ts'
 import { PoolBank } from './poolBank.ts'
 import { busy, expectation, isFree, mayNotWait } from './prospects.ts'
 import type { AdmissionCode, Busy } from './refusal.ts'
-import type { Entry, Room, RoomSettings } from './room.ts'
+import type { Entry, PoolChange, Room, RoomSettings } from './room.ts'
 import { type RoomSnapshot, roomSnapshot } from './roomSnapshot.ts'
 import { type MeterState, newMeter, roll } from './serviceMeter.ts'
-import { goneTickets, lapsedReservations } from './sweep.ts'
+import { lapsedReservations } from './sweep.ts'
 import { type Grant, newTicket, type Reservation, type Ticket, type TicketAsk } from './ticket.ts'
 import { bestFit, nextTurn } from './turns.ts'
 
@@ -30,7 +30,7 @@ export class WaitingRoom implements Room {
   readonly askedMs = PRIORITIES.map(() => Number.NEGATIVE_INFINITY)
   readonly meter: MeterState
   readonly #bank: PoolBank
-  #settings: RoomSettings
+  settings: RoomSettings
   #asOfMs: number
   #entered = 0
   readonly #waiting = new Map<string, Ticket>()
@@ -40,7 +40,7 @@ export class WaitingRoom implements Room {
   #wakeAtMs: number | undefined
 
   constructor(settings: RoomSettings, nowMs: number) {
-    this.#settings = settings
+    this.settings = settings
     this.#asOfMs = nowMs
     this.#bank = new PoolBank(settings, nowMs)
     this.queues = PRIORITIES.map(() => new FairQueue(this.supply))
@@ -88,8 +88,7 @@ export class WaitingRoom implements Room {
 
   /** A turn at once, a place in the line, or neither. Asking again for the same ticket tells where it stands. */
   acquire(ask: TicketAsk, nowMs: number): Entry {
-    const now = this.#advance(nowMs)
-    this.#attendance.hear(ask.gateway, now)
+    const now = this.hear(ask.gateway, nowMs)
     this.askedMs[ask.rank] = now
     const known = this.#standing(ask, now)
     if (known) return known
@@ -104,7 +103,7 @@ export class WaitingRoom implements Room {
         return { kind: 'granted', pool: pool.name }
       }
     }
-    const code = mayNotWait(this, this.#settings, ask, now)
+    const code = mayNotWait(this, this.settings, ask, now)
     if (code) return this.#refuse(code, ask, now)
     const { p50Ms } = expectation(this, ask, now)
     this.#waiting.set(ticket.id, ticket)
@@ -132,16 +131,17 @@ export class WaitingRoom implements Room {
   }
 
   /**
-   * The upstream throttled it: back to the head of its user's line. Its reservation is spent, not refunded: the upstream's
-   * bucket is emptier than ours. Refused when it has come back too often, or its deadline has passed.
+   * The upstream threw it back: to the head of its user's line. Its reservation is spent, but for the tokens that were not
+   * charged. Refused when it has come back too often, or its deadline has passed.
    */
-  requeue(ticketId: string, nowMs: number): Entry | undefined {
+  requeue(ticketId: string, chargedTokens: number, nowMs: number): Entry | undefined {
     const now = this.#advance(nowMs)
     const reservation = this.#reservations.get(ticketId)
     if (!reservation) return undefined
     this.#reservations.delete(ticketId)
     const { ticket } = reservation
     this.#attendance.hear(ticket.gateway, now)
+    this.#bank.named(reservation.pool)?.giveBack(ticket.tokens - chargedTokens)
     this.#bank.keepAway(ticket, reservation.pool, now)
     if (ticket.requeues >= MAX_REQUEUES || ticket.deadlineMs <= this.#attendance.lived(now)) {
       this.#pump(now)
@@ -173,10 +173,16 @@ export class WaitingRoom implements Room {
     return this.#reservations.get(ticketId)?.pool
   }
 
-  /** Hands out what is due, and clears up after those who are gone. */
-  tick(gateway: string, nowMs: number): void {
+  /** A sign of life of the gateway; the time that holds. */
+  hear(gateway: string, nowMs: number): number {
     const now = this.#advance(nowMs)
     this.#attendance.hear(gateway, now)
+    return now
+  }
+
+  /** Hands out what is due, and clears up after those who are gone. */
+  tick(gateway: string, nowMs: number): void {
+    const now = this.hear(gateway, nowMs)
     if (this.#attendance.isSweepDue(now)) this.#sweep(now)
     this.#pump(now)
   }
@@ -184,7 +190,7 @@ export class WaitingRoom implements Room {
   /** New settings; levels, waiters and reservations stay. */
   configure(settings: RoomSettings, nowMs: number): void {
     const now = this.#advance(nowMs)
-    this.#settings = settings
+    this.settings = settings
     this.#bank.resize(settings, now)
     const waiting = [...this.#waiting.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
     for (const [rank, queue] of this.queues.entries())
@@ -195,16 +201,10 @@ export class WaitingRoom implements Room {
     this.#pump(now)
   }
 
-  /** Who may pass a pool: see Pool.gate. */
-  setGate(poolName: string, gate: number, nowMs: number): void {
+  /** Changes of pools; unknown ones are none. */
+  adjust(changes: PoolChange[], nowMs: number): void {
     const now = this.#advance(nowMs)
-    if (this.#bank.setGate(poolName, gate)) this.#pump(now)
-  }
-
-  /** What a pool's quota is believed to be: its buckets refill at that. Costs and bounds stay those of the configured one. */
-  setPace(poolName: string, believed: PoolQuota, nowMs: number): void {
-    const now = this.#advance(nowMs)
-    this.#bank.named(poolName)?.pace(believed, now)
+    for (const change of changes) this.#bank.adjust(change, now)
     this.#pump(now)
   }
 
@@ -228,11 +228,8 @@ export class WaitingRoom implements Room {
   }
 
   #sweep(nowMs: number): void {
-    const silent = this.#attendance.silent(nowMs)
-    const lived = this.#attendance.lived(nowMs)
-    for (const ticket of goneTickets(this.#waiting.values(), silent, lived)) this.#drop(ticket, nowMs)
-    const awaited = new Set(silent.length > 0 ? [...this.#waiting.values()].map(ticket => ticket.gateway) : [])
-    for (const name of silent) if (!awaited.has(name)) this.#attendance.forget(name)
+    for (const ticket of this.#attendance.gone(this.#waiting.values(), nowMs)) this.#drop(ticket, nowMs)
+    this.#attendance.forget(this.#waiting.values(), nowMs)
     for (const id of lapsedReservations(this.#reservations, nowMs)) this.#reservations.delete(id)
   }
 

@@ -46,6 +46,8 @@ export interface AdmissionSettings {
   burst: number
   maxWaiting: number
   maxWaitingPerClient: number
+  /** Consecutive failures that shut a pool at once; absent: none do. */
+  failures?: number
 }
 
 export interface Ask {
@@ -58,6 +60,7 @@ export interface Ask {
   tokens: number
   deadlineMs: number
   sdkInvocationId?: string
+  /** Refused with `no-pool-open`, at once or when it comes to that, instead of waiting while no pool that could hold it is open. */
   refuseWhenShut?: boolean
 }
 
@@ -71,11 +74,14 @@ export type Decision =
  * Where pools, waiting rooms and reservations live. Every granted ticket is ended by exactly one `settle` or `requeue`;
  * ending it twice changes nothing.
  */
-export interface Ledger {
+export interface Ledger extends Board {
   /** Resolves when it is this request's turn, or never will be. Never rejects. */
   acquire(ask: Ask, presence: Presence): Promise<Decision>
-  /** The granted pool threw it back: wait again, ahead of newcomers, until the same deadline. */
-  requeue(ask: Ask, presence: Presence): Promise<Decision>
+  /**
+   * The granted pool threw it back: wait again, ahead of newcomers, until the same deadline; elsewhere for a while, if there is
+   * an elsewhere. `chargedTokens`: what Bedrock charged; by default all, for a throttle says that its bucket is emptier than ours.
+   */
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Decision>
   /** `chargedTokens`: what Bedrock really charged. */
   settle(ask: Ask, chargedTokens: number): void
   /** New quotas, pools, bounds and models; levels, waiters and reservations stay, those of models now gone too. */
@@ -88,17 +94,24 @@ export interface Ledger {
 /** One model's part of a ledger. */
 export interface RoomLedger {
   acquire(ask: Ask, presence: Presence): Promise<Outcome>
-  requeue(ask: Ask, presence: Presence): Promise<Outcome>
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome>
   /** False when it holds no such reservation. */
   settle(ticketId: string, chargedTokens: number): boolean
   configure(settings: RoomSettings): void
   status(): Promise<RoomStatus>
+  /** See Board. */
+  report(news: PoolNews[]): Promise<Report>
+  steer(steering: Steering): Promise<void>
 }
 
 /** Where the gateways put together what they saw of a model's pools, and where one of them at a time decides for all. */
 export interface Board {
-  /** Adds this gateway's news of its pools; nothing new is news too: it keeps the lease and asks how things stand. */
+  /**
+   * Adds this gateway's news of its pools; nothing new is news too: it keeps the lease and asks how things stand. Never rejects:
+   * news that a shared ledger did not confirm counts there once or not at all, and is told to this process's own meanwhile.
+   */
   report(model: string, news: PoolNews[]): Promise<Report>
+  /** Changes nothing when the lease is not this gateway's any more. Rejects only a state of more than MOST_STATE characters. */
   steer(model: string, steering: Steering): Promise<void>
 }
 
@@ -109,7 +122,7 @@ export type Outcome = Decision | { kind: 'moved' }
 export interface StandIn extends RoomLedger {
   /** What the pool's quota is believed to be. */
   setPace(pool: string, believed: PoolQuota): void
-  /** Nothing is left of what was saved up. */
+  /** Nothing is left of what was saved up, of what was reported, and of what was shut for it. */
   drain(): void
   readonly waiting: number
   /** Everybody who waits is decided as moved. */

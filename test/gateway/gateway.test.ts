@@ -68,6 +68,8 @@ class World {
       },
       configure: (models, admission) => inner.configure(models, admission),
       status: () => inner.status(),
+      report: async () => ({ nowMs: 0, state: '', gates: [] }),
+      steer: async () => {},
       health: () => inner.health(),
     }
     const gateway = new Gateway({

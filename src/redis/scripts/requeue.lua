@@ -1,9 +1,10 @@
--- A batch of tickets the upstream throttled: each goes back to the head of its user's line; its reservation is spent.
+-- A batch of tickets the upstream threw back: each goes to the head of its user's line; its reservation is spent, but for the
+-- tokens that were not charged.
 --
 -- KEYS[1]   the model's prefix
 -- ARGV[1]   now in whole microseconds; '' = Redis's TIME
 -- ARGV[2]   the calling gateway
--- ARGV[3…]  ticket ids
+-- ARGV[3…]  two an item: ticket id, charged tokens
 -- replies   { napMs, results, grants } (see acquire.lua); a result is one of acquire's (refused: always 'wait-too-long'), or
 --           { 'unknown' }: no such reservation
 -- errors    NOSTATE
@@ -25,10 +26,13 @@ local function keepAway(ticket, poolName)
   pool.heldUntilMs = max(pool.heldUntilMs, now + holdMs)
 end
 
-local function requeue(id)
+local function requeue(id, chargedTokens)
   local ticket, poolName, cost = records.endReservation(id)
   if not ticket then return { 'unknown' } end
   call('ZADD', PREFIX .. 'gateways', now - room.skewMs, ticket.gateway)
+  local pool = rooms.poolNamed(room, poolName)
+  local bucket = pool and pool.tokens
+  if bucket then bucket.level = min(bucket.burst, bucket.level + (ticket.tokens - chargedTokens)) end
   keepAway(ticket, poolName)
   if ticket.requeues >= MAX_REQUEUES or ticket.deadlineMs <= now - room.skewMs then
     replies.pump(room, now)
@@ -38,13 +42,13 @@ local function requeue(id)
   waiters.keep(room, ticket)
   line.rejoin(room, ticket, cost, now)
   replies.pump(room, now)
-  local pool = records.reservationOf(id)
-  return pool and { 'granted', pool } or { 'waiting', 0 }
+  local granted = records.reservationOf(id)
+  return granted and { 'granted', granted } or { 'waiting', 0 }
 end
 
 local results, told = {}, {}
-for i = 3, #ARGV do
-  local result = requeue(ARGV[i])
+for i = 3, #ARGV, 2 do
+  local result = requeue(ARGV[i], tonumber(ARGV[i + 1]))
   if result[1] == 'granted' then told[ARGV[i]] = true end
   results[#results + 1] = result
 end

@@ -78,7 +78,8 @@ local replies = setmetatable({ function(replies)
       state[at], state[at + 1], state[at + 2], state[at + 3] = pool.gate, pool.heldUntilMs, pool.paidUntilMs, pool.purse
       writeBucket(state, at + 4, pool.requests)
       writeBucket(state, at + 8, pool.tokens)
-      at = at + 12
+      state[at + 12], state[at + 13] = pool.requestsLimit, pool.tokensLimit
+      at = at + POOL_WIDTH
     end
     -- Without the position that unpacking left behind the last.
     call('HSET', PREFIX .. 'room', 'state', pack(room.stateFormat, unpack(state, 1, at - 1)))
