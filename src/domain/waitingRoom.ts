@@ -3,6 +3,7 @@
 import { Attendance, CLOCK_STEP_MS } from './attendance.ts'
 import { earnFloors, headroom } from './classes.ts'
 import { isLarge, type Supply } from './cost.ts'
+import { Departed } from './departed.ts'
 import { FairQueue } from './fairQueue.ts'
 import { PRIORITIES } from './model.ts'
 import type { Pool } from './pool.ts'
@@ -36,6 +37,7 @@ export class WaitingRoom implements Room {
   readonly #waiting = new Map<string, Ticket>()
   readonly #reservations = new Map<string, Reservation>()
   readonly #attendance = new Attendance()
+  readonly departed = new Departed()
   #grants: Grant[] = []
   #wakeAtMs: number | undefined
 
@@ -106,16 +108,15 @@ export class WaitingRoom implements Room {
     const code = mayNotWait(this, this.settings, ask, now)
     if (code) return this.#refuse(code, ask, now)
     const { p50Ms } = expectation(this, ask, now)
+    const before = ask.invocation === undefined ? undefined : this.departed.take(ask, now)
+    if (before) ticket.key = before.key
     this.#waiting.set(ticket.id, ticket)
-    this.queues[ask.rank]!.join(ticket, now)
+    this.queues[ask.rank]!.join(ticket, now, before)
     this.#pump(now)
     return this.#granted(ask.id) ?? { kind: 'waiting', etaMs: p50Ms }
   }
 
-  /**
-   * Ends a reservation with what was really charged. Exactly once: a second call, or an unknown id, changes nothing and
-   * is told so.
-   */
+  /** Ends a reservation with what was really charged. Exactly once: of one that is unknown, or has ended, false. */
   settle(ticketId: string, chargedTokens: number, nowMs: number): boolean {
     const now = this.#advance(nowMs)
     const reservation = this.#reservations.get(ticketId)
@@ -143,14 +144,14 @@ export class WaitingRoom implements Room {
     this.#attendance.hear(ticket.gateway, now)
     this.#bank.named(reservation.pool)?.giveBack(ticket.tokens - chargedTokens)
     this.#bank.keepAway(ticket, reservation.pool, now)
-    if (ticket.requeues >= MAX_REQUEUES || ticket.deadlineMs <= this.#attendance.lived(now)) {
-      this.#pump(now)
-      return this.#refuse('wait-too-long', ticket, now)
-    }
+    const isOver = ticket.requeues >= MAX_REQUEUES || ticket.deadlineMs <= this.#attendance.lived(now)
     ticket.requeues += 1
     this.#waiting.set(ticketId, ticket)
     this.queues[ticket.rank]!.rejoin(reservation, now)
+    // Its flow has back what it paid, and whoever asks again its place.
+    if (isOver) this.#drop(ticket, now)
     this.#pump(now)
+    if (isOver) return this.#refuse('wait-too-long', ticket, now)
     return this.#granted(ticketId) ?? { kind: 'waiting', etaMs: 0 }
   }
 
@@ -230,6 +231,7 @@ export class WaitingRoom implements Room {
   #sweep(nowMs: number): void {
     for (const ticket of this.#attendance.gone(this.#waiting.values(), nowMs)) this.#drop(ticket, nowMs)
     this.#attendance.forget(this.#waiting.values(), nowMs)
+    this.departed.sweep(nowMs)
     for (const id of lapsedReservations(this.#reservations, nowMs)) this.#reservations.delete(id)
   }
 
@@ -290,6 +292,7 @@ export class WaitingRoom implements Room {
 
   #drop(ticket: Ticket, nowMs: number): void {
     this.#waiting.delete(ticket.id)
-    this.queues[ticket.rank]!.leave(ticket, nowMs)
+    const lag = this.queues[ticket.rank]!.leave(ticket, nowMs)
+    if (ticket.invocation !== undefined) this.departed.keep(ticket, { ...lag, key: ticket.key, leftMs: nowMs })
   }
 }

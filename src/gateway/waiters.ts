@@ -6,6 +6,9 @@ import type { TicketAsk } from '../domain/ticket.ts'
 import type { Ask, Outcome } from './ports.ts'
 import type { Presence } from './presence.ts'
 
+/** A UUID has 36 characters; what is longer is no SDK's, and would be kept. */
+const LONGEST_ID = 128
+
 /** `shut`: it would not wait for a pool to open. */
 export type Reason = 'late' | 'gone' | 'shut'
 
@@ -82,7 +85,8 @@ export class Waiters {
 
 /** The ask as the engine knows it. */
 export function ticketOf(ask: Ask, gateway: string): TicketAsk {
-  const { ticketId, flow, weight, tokens, deadlineMs } = ask
+  const { ticketId, flow, weight, tokens, deadlineMs, sdkInvocationId } = ask
   const rank = PRIORITIES.indexOf(flow.priority)
-  return { id: ticketId, rank, client: flow.client, weight, user: flow.user, tokens, deadlineMs, gateway }
+  const invocation = sdkInvocationId && sdkInvocationId.length <= LONGEST_ID ? sdkInvocationId : undefined
+  return { id: ticketId, rank, client: flow.client, weight, user: flow.user, tokens, deadlineMs, gateway, invocation }
 }

@@ -72,6 +72,7 @@ export class RoomCalls {
       ask.user,
       ask.tokens,
       Math.max(0, Math.round(ask.deadlineMs - nowMs)),
+      ask.invocation ?? '',
     ])
     return this.#call(SCRIPTS.acquire, [charges.length, ...settlements, ...args], standing)
   }

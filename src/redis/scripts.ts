@@ -3,7 +3,20 @@ import { readFileSync } from 'node:fs'
 import { defineScript, type Script } from './script.ts'
 
 /** In this order: each needs what is above it. */
-const PRELUDE = ['names', 'pool', 'room', 'records', 'waiters', 'flows', 'line', 'purse', 'turns', 'prospects', 'reply']
+const PRELUDE = [
+  'names',
+  'pool',
+  'room',
+  'records',
+  'waiters',
+  'departed',
+  'flows',
+  'line',
+  'purse',
+  'turns',
+  'prospects',
+  'reply',
+]
 /** Of the verbs that end reservations. */
 const SETTLING = [...PRELUDE, 'settling']
 /** Of those that shut, open or pace pools. */

@@ -96,6 +96,7 @@ export const board: Record<string, Check> = {
     assert.deepEqual(first.limited, { requests: false, tokens: false })
     assert.ok(first.fill.tokens > 0.99 && first.fill.requests === 1)
     bench.acquire('all', { tokens: BURST })
+    await bench.decides(1)
     bench.acquire('more', { tokens: BURST, at: 1 })
     await bench.waits(1)
     const then = told(await bench.report(0))

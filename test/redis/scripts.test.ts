@@ -62,7 +62,7 @@ function configure(
 
 /** 1,000 tokens: a second of the pool. */
 function ask(id: string, { user = 'user', client = 'app', rank = 1, tokens = 1_000 } = {}): (string | number)[] {
-  return [id, rank, client, 1, user, tokens, 60_000]
+  return [id, rank, client, 1, user, tokens, 60_000, `sdk ${id}`]
 }
 
 async function snapshot(atMs: number, model = MODEL) {

@@ -89,6 +89,7 @@ class Twins {
 
   /** Who comes first, among clients, heads and idle users, and behind each head. */
   #compareOrders(): void {
+    this.#compareSet('departed-order', this.#twin.room.departed.names(), named => named.map(([name]) => name))
     for (const [rank, queue] of this.#twin.room.queues.entries()) {
       this.#compareSet(`small:${rank}`, queue.small.entries())
       this.#compareSet(`large:${rank}`, queue.large.entries())
@@ -108,12 +109,16 @@ class Twins {
     }
   }
 
-  #compareSet(name: string, expected: unknown[][]): void {
+  #compareSet(
+    name: string,
+    expected: unknown[],
+    read: (found: [string, number][]) => unknown[] = found => found,
+  ): void {
     const count = this.#count
     this.#steps.push({
       what: () => `${name} after call ${count}`,
       command: ['zrange', `${this.#prefix}${name}`, 0, -1, 'WITHSCORES'],
-      read: reply => pairs(reply as string[]),
+      read: reply => read(pairs(reply as string[])),
       expected: plain(expected),
     })
   }
@@ -177,7 +182,17 @@ test('many who are gone are cleared up in the same order, some at each tick', as
   const twins = new Twins(0, call('configure', 0, 'gw1', ['v1', 0.05, 1_000, 1_000, 'PUBLISH', 5, 'only', 60, 6_000]))
   for (let index = 0; index < 420; index++) {
     const gateway = `gw${1 + (index % 2)}`
-    const ask = [0, `t${index}`, 1, 'app', 1, `u${index % 7}`, 10 + index, index % 2 === 0 ? 1_000 + index : 600_000]
+    const ask = [
+      0,
+      `t${index}`,
+      1,
+      'app',
+      1,
+      `u${index % 7}`,
+      10 + index,
+      index % 2 === 0 ? 1_000 + index : 600_000,
+      '',
+    ]
     twins.call(call('acquire', index, gateway, ask))
   }
   const left = []

@@ -171,7 +171,9 @@ export class History {
     const tokens = this.#tokens.get(id) ?? this.#someTokens()
     this.#tokens.set(id, tokens)
     const leftMs = this.#chance(0.02) ? 0 : wholeBetween(this.#dice, 0, this.#chance(0.2) ? 2_000 : 90_000)
-    return [id, oneOf(this.#dice, [0, 1, 1, 1, 2]), client.name, client.weight, user, tokens, leftMs]
+    const rank = oneOf(this.#dice, [0, 1, 1, 1, 2])
+    const sdkId = this.#chance(0.3) ? '' : `sdk${wholeBetween(this.#dice, 1, 4)}`
+    return [id, rank, client.name, client.weight, user, tokens, leftMs, sdkId]
   }
 
   #someTokens(): number {

@@ -57,7 +57,7 @@ export class TwinRoom {
     switch (verb) {
       case 'acquire':
         for (const [id, charged] of chunks(settlementsOf(args), 2)) room.settle(String(id), Number(charged), nowMs)
-        return chunks(asksOf(args), 7).map(ask => entryResult(room.acquire(this.#ask(ask, gateway, nowMs), nowMs)))
+        return chunks(asksOf(args), 8).map(ask => entryResult(room.acquire(this.#ask(ask, gateway, nowMs), nowMs)))
       case 'settle':
         return chunks(args, 2).map(([id, charged]) => Number(room.settle(String(id), Number(charged), nowMs)))
       case 'requeue':
@@ -130,7 +130,7 @@ function entryResult(entry: Entry): Result {
 }
 
 function askOf(args: (string | number)[], gateway: string, nowMs: number): TicketAsk {
-  const [id, rank, client, weight, user, tokens, leftMs] = args as [
+  const [id, rank, client, weight, user, tokens, leftMs, sdkId] = args as [
     string,
     number,
     string,
@@ -138,8 +138,10 @@ function askOf(args: (string | number)[], gateway: string, nowMs: number): Ticke
     string,
     number,
     number,
+    string,
   ]
-  return { id, rank, client, weight, user, tokens, deadlineMs: nowMs + leftMs, gateway }
+  const invocation = sdkId === '' ? undefined : sdkId
+  return { id, rank, client, weight, user, tokens, deadlineMs: nowMs + leftMs, gateway, invocation }
 }
 
 function settingsOf(args: (string | number)[]): RoomSettings {
@@ -173,7 +175,7 @@ function quotaOf(text: string | number): number | undefined {
 
 /** Of the tickets that the verb's results are about. */
 export function idsOf(verb: Verb, args: (string | number)[]): (string | number)[] {
-  const items = verb === 'acquire' ? chunks(asksOf(args), 7) : chunks(args, verb === 'cancel' ? 1 : 2)
+  const items = verb === 'acquire' ? chunks(asksOf(args), 8) : chunks(args, verb === 'cancel' ? 1 : 2)
   return items.map(item => item[0]!)
 }
 

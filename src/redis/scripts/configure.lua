@@ -42,7 +42,7 @@ local function useSettings(room, now)
   room.tokensPerS = perS(given, 'tokens')
   room.stateFormat = formatOf(given)
   room.state = {}
-  for i = 1, 40 + 14 * #given do room.state[i] = 0 end
+  for i = 1, 41 + 14 * #given do room.state[i] = 0 end
   writeSettings(given, room.stateFormat)
 end
 

@@ -34,14 +34,17 @@ local function requeue(id, chargedTokens)
   local bucket = pool and pool.tokens
   if bucket then bucket.level = min(bucket.burst, bucket.level + (ticket.tokens - chargedTokens)) end
   keepAway(ticket, poolName)
-  if ticket.requeues >= MAX_REQUEUES or ticket.deadlineMs <= now - room.skewMs then
-    replies.pump(room, now)
-    return prospects.refused(room, 'wait-too-long', ticket, now)
-  end
+  local isOver = ticket.requeues >= MAX_REQUEUES or ticket.deadlineMs <= now - room.skewMs
   ticket.requeues = ticket.requeues + 1
   waiters.keep(room, ticket)
   line.rejoin(room, ticket, cost, now)
+  -- Its flow has back what it paid, and whoever asks again its place.
+  if isOver then
+    waiters.drop(room, ticket)
+    line.leave(room, ticket, now)
+  end
   replies.pump(room, now)
+  if isOver then return prospects.refused(room, 'wait-too-long', ticket, now) end
   local granted = records.reservationOf(id)
   return granted and { 'granted', granted } or { 'waiting', 0 }
 end

@@ -1,4 +1,5 @@
--- `adjust` of poolBank.ts: what changes of one pool. Quotas: '' = as it was, and what is unlimited stays so; gate: nil = as it was.
+-- `adjust` of poolBank.ts: what changes of one pool. Quotas: '' = as it was, and what is unlimited stays so; gate: nil = as it
+-- was.
 local function believed(bucket, perMinute)
   if not bucket or perMinute == '' then return bucket end
   local after = shapeBucket(0, bucket.asOfMs, bucket.stockedAtMs, tonumber(perMinute), room.burstShare)

@@ -19,7 +19,7 @@ local function perS(pools, dimension)
   return sum / 60
 end
 
--- version, publish command, burst share, bounds, failures, supply; a pool: name and quotas, 0 for unlimited. The formats in front.
+-- version, publish command, burst share, bounds, failures, supply; a pool: name and quotas, 0 for unlimited. Formats in front.
 local function writeSettings(pools, stateFormat)
   local settingsFormat = format('<I4c0I4c0dddddd%s', ('I4c0dd'):rep(#pools))
   local packed = pack(
@@ -34,14 +34,14 @@ local function writeSettings(pools, stateFormat)
 end
 
 local function formatOf(pools)
-  return format('<%s', ('d'):rep(40 + 14 * #pools))
+  return format('<%s', ('d'):rep(41 + 14 * #pools))
 end
 
 -- As `WaitingRoom`'s constructor; room.lua names the numbers.
 local isCreated = call('HEXISTS', PREFIX .. 'room', 'settings') == 0
 if isCreated then
   local pools = quotas()
-  local state = { clockMs, 0, 0, -1, clockMs, 0, 0, 0, 0, 0 }
+  local state = { clockMs, 0, 0, -1, clockMs, 0, 0, 0, 0, 0, 0 }
   local function add(...)
     for i = 1, select('#', ...) do state[#state + 1] = (select(i, ...)) end
   end
