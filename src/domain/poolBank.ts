@@ -61,10 +61,13 @@ export class PoolBank {
     for (const pool of this.pools) pool.empty()
   }
 
-  /** A pool throttled the ticket: it stays away from there if another can take it, else the pool rests. */
-  keepAway(ticket: Ticket, poolName: string, nowMs: number): void {
+  /**
+   * A pool threw the ticket back, and charged so many tokens: it stays away from there if another can take it. If not, and it
+   * was a throttle, the pool rests; else its requeues would all be spent before a step of the control loop can slow down.
+   */
+  keepAway(ticket: Ticket, poolName: string, chargedTokens: number, nowMs: number): void {
     const others = this.pools.some(pool => pool.name !== poolName && pool.isOpen && pool.canEverHold(ticket.tokens))
     if (others) ticket.barred.push({ pool: poolName, untilMs: nowMs + BAR_MS })
-    else this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
+    else if (chargedTokens >= ticket.tokens) this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
   }
 }

@@ -143,7 +143,7 @@ export class WaitingRoom implements Room {
     const { ticket } = reservation
     this.#attendance.hear(ticket.gateway, now)
     this.#bank.named(reservation.pool)?.giveBack(ticket.tokens - chargedTokens)
-    this.#bank.keepAway(ticket, reservation.pool, now)
+    this.#bank.keepAway(ticket, reservation.pool, chargedTokens, now)
     const isOver = ticket.requeues >= MAX_REQUEUES || ticket.deadlineMs <= this.#attendance.lived(now)
     ticket.requeues += 1
     this.#waiting.set(ticketId, ticket)

@@ -12,8 +12,8 @@ local MAX_REQUEUES = 3
 local BAR_MS = 10000
 local SHORTEST_HOLD_MS = 500
 
--- From the pool that throttled it, if another can take it; else that pool rests, longer each time.
-local function keepAway(ticket, poolName)
+-- From the pool that threw it back, if another can take it; else that pool rests after a throttle, longer each time.
+local function keepAway(ticket, poolName, chargedTokens)
   for _, pool in ipairs(room.pools) do
     if pool.name ~= poolName and pool.gate ~= SHUT and ticket.tokens <= pool.mostTokens then
       ticket.barred[#ticket.barred + 1] = { pool = poolName, untilMs = now + BAR_MS }
@@ -21,7 +21,7 @@ local function keepAway(ticket, poolName)
     end
   end
   local pool = rooms.poolNamed(room, poolName)
-  if not pool then return end
+  if not pool or chargedTokens < ticket.tokens then return end
   local holdMs = min(SHORTEST_HOLD_MS * 2 ^ ticket.requeues, LONGEST_HOLD_MS)
   pool.heldUntilMs = max(pool.heldUntilMs, now + holdMs)
 end
@@ -33,7 +33,7 @@ local function requeue(id, chargedTokens)
   local pool = rooms.poolNamed(room, poolName)
   local bucket = pool and pool.tokens
   if bucket then bucket.level = min(bucket.burst, bucket.level + (ticket.tokens - chargedTokens)) end
-  keepAway(ticket, poolName)
+  keepAway(ticket, poolName, chargedTokens)
   local isOver = ticket.requeues >= MAX_REQUEUES or ticket.deadlineMs <= now - room.skewMs
   ticket.requeues = ticket.requeues + 1
   waiters.keep(room, ticket)
