@@ -69,10 +69,10 @@ export async function buildCore(
     redis,
     metrics,
     pushback,
-    takeModels({ models, admission }) {
+    takeModels({ models, admission, breaker }) {
       for (const { name, bytesPerToken } of models)
         if (!estimates.has(name)) estimates.set(name, new InputEstimate(bytesPerToken))
-      ledger.configure(models, admission)
+      ledger.configure(models, { ...admission, failures: breaker.failures })
     },
     async close() {
       pushback.close()

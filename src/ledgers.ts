@@ -25,7 +25,8 @@ export interface BuiltLedger {
 }
 
 export async function buildLedger(config: Config, log: Logger, metrics: Metrics): Promise<BuiltLedger> {
-  const { models, admission, redis, stale } = config
+  const { models, redis, stale } = config
+  const admission = { ...config.admission, failures: config.breaker.failures }
   if (!redis) {
     const ledger = createMemoryLedger(models, admission, systemClock)
     const answers = new MemoryAnswers(stale, systemClock)

@@ -1,7 +1,7 @@
 // The pools of one model, and what they come to together.
 import { type Supply, supplyOf } from './cost.ts'
 import { Pool } from './pool.ts'
-import { mostTokens, type RoomSettings } from './room.ts'
+import { mostTokens, type PoolChange, type RoomSettings } from './room.ts'
 import type { Ticket } from './ticket.ts'
 
 /** How long a ticket stays away from a pool that throttled it. */
@@ -44,13 +44,13 @@ export class PoolBank {
     this.epoch += 1
   }
 
-  /** Who may pass a pool: see Pool.gate. False when that is so already. */
-  setGate(name: string, gate: number): boolean {
+  adjust({ pool: name, believed, gate }: PoolChange, nowMs: number): void {
     const pool = this.named(name)
-    if (!pool || pool.gate === gate) return false
+    if (!pool) return
+    if (believed) pool.pace(believed, nowMs)
+    if (gate === undefined || gate === pool.gate) return
     pool.gate = gate
     this.epoch += 1
-    return true
   }
 
   refill(nowMs: number): void {
@@ -61,10 +61,13 @@ export class PoolBank {
     for (const pool of this.pools) pool.empty()
   }
 
-  /** A pool throttled the ticket: it stays away from there if another can take it, else the pool rests. */
-  keepAway(ticket: Ticket, poolName: string, nowMs: number): void {
+  /**
+   * A pool threw the ticket back, and charged so many tokens: it stays away from there if another can take it. If not, and it
+   * was a throttle, the pool rests; else its requeues would all be spent before a step of the control loop can slow down.
+   */
+  keepAway(ticket: Ticket, poolName: string, chargedTokens: number, nowMs: number): void {
     const others = this.pools.some(pool => pool.name !== poolName && pool.isOpen && pool.canEverHold(ticket.tokens))
     if (others) ticket.barred.push({ pool: poolName, untilMs: nowMs + BAR_MS })
-    else this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
+    else if (chargedTokens >= ticket.tokens) this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
   }
 }

@@ -40,7 +40,7 @@ export interface PoolReport {
   gate: number
   /** Whether a head was blocked by this bucket since the last step. */
   limited: { requests: boolean; tokens: boolean }
-  /** Level over burst of each bucket, at most 1, below 0 in debt; 1 for one that is unlimited. */
+  /** Level over burst of each bucket, what is saved in the purse included, at most 1, below 0 in debt; 1: unlimited. */
   fill: { requests: number; tokens: number }
 }
 
@@ -62,11 +62,13 @@ export interface Steering {
     pool: string
     believed: PoolQuota
     /** Only when it changes: probes left count down by themselves. */
-    gate?: number
+    gate?: number | undefined
   }[]
 }
 
 /** The lease: whoever reports while nobody holds it runs the steps until it has not reported for so long. */
 export const LEASE_MS = 1_000
+/** Characters of a step's state, at most. */
+export const MOST_STATE = 65_536
 /** How often a gateway reports while there is anything to say or to decide. */
 export const STEP_MS = 250

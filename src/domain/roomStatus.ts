@@ -3,7 +3,7 @@
 import { FLOOR } from './classes.ts'
 import { P90_FACTOR } from './eta.ts'
 import { PRIORITIES, type Priority } from './model.ts'
-import { SHUT } from './pool.ts'
+import { OPEN_TO_ALL, SHUT } from './pool.ts'
 import type { BucketSnapshot, RoomSnapshot } from './roomSnapshot.ts'
 
 export interface RoomStatus {
@@ -48,6 +48,8 @@ export interface FlowStatus {
 export interface PoolStatus {
   pool: string
   isOpen: boolean
+  /** `probing`: so many requests may pass as show whether it works again. */
+  gate: 'open' | 'shut' | 'probing'
   requests?: LevelStatus
   tokens?: LevelStatus
   /** Tokens saved for a large request. */
@@ -74,6 +76,7 @@ export function roomStatus(snapshot: RoomSnapshot): RoomStatus {
     pools: snapshot.pools.map(({ name, gate, purse, requests, tokens }) => ({
       pool: name,
       isOpen: gate !== SHUT,
+      gate: gate === SHUT ? 'shut' : gate === OPEN_TO_ALL ? 'open' : 'probing',
       ...(requests && { requests: level(requests) }),
       ...(tokens && { tokens: level(tokens) }),
       savedTokens: Math.floor(purse),

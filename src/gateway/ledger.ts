@@ -1,5 +1,6 @@
 // A ledger is a room for each model; which kind of room is for whoever makes it.
 import type { ModelSettings } from '../domain/model.ts'
+import { MOST_STATE } from '../domain/poolReport.ts'
 import type { RoomSettings } from '../domain/room.ts'
 import type { AdmissionSettings, Decision, Ledger, LedgerHealth, Outcome, RoomLedger } from './ports.ts'
 
@@ -27,6 +28,13 @@ export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>):
     acquire: (ask, presence) => room(ask.model).acquire(ask, presence).then(decided),
     requeue: (ask, presence, charged) => room(ask.model).requeue(ask, presence, charged).then(decided),
     settle: (ask, chargedTokens) => void room(ask.model).settle(ask.ticketId, chargedTokens),
+    report: (model, news) => room(model).report(news),
+    async steer(model, steering) {
+      const { length } = steering.state
+      if (length > MOST_STATE)
+        throw new Error(`the state of ${model}'s step has ${length} characters, more than ${MOST_STATE}`)
+      await room(model).steer(steering)
+    },
     configure(models, admission) {
       for (const model of models) {
         const settings = roomSettings(model, admission)
@@ -57,13 +65,13 @@ function backlog<Room extends RoomLedger>({ backlogOf }: LedgerParts<Room>, room
 }
 
 function roomSettings(model: ModelSettings, admission: AdmissionSettings): RoomSettings {
-  const { burst, maxWaiting, maxWaitingPerClient } = admission
+  const { burst, maxWaiting, maxWaitingPerClient, failures } = admission
   const pools = model.pools.map(({ name, requestsPerMinute, tokensPerMinute }) => ({
     name,
     requestsPerMinute,
     tokensPerMinute,
   }))
-  return { pools, burstShare: burst, maxWaiting, maxWaitingPerClient }
+  return { pools, burstShare: burst, maxWaiting, maxWaitingPerClient, failures }
 }
 
 function decided(outcome: Outcome): Decision {

@@ -48,6 +48,8 @@ export interface AdmissionSettings {
   burst: number
   maxWaiting: number
   maxWaitingPerClient: number
+  /** Consecutive failures that shut a pool at once; absent: none do. */
+  failures?: number
 }
 
 export interface Ask {
@@ -60,6 +62,7 @@ export interface Ask {
   tokens: number
   deadlineMs: number
   sdkInvocationId?: string
+  /** Refused with `no-pool-open`, at once or when it comes to that, instead of waiting while no pool that could hold it is open. */
   refuseWhenShut?: boolean
 }
 
@@ -73,12 +76,12 @@ export type Decision =
  * Where pools, waiting rooms and reservations live. Every granted ticket is ended by exactly one `settle` or `requeue`;
  * ending it twice changes nothing.
  */
-export interface Ledger {
+export interface Ledger extends Board {
   /** Resolves when it is this request's turn, or never will be. Never rejects. */
   acquire(ask: Ask, presence: Presence): Promise<Decision>
   /**
-   * The granted pool threw it back: wait again, ahead of newcomers, until the same deadline. `chargedTokens`: what the send
-   * that failed may have cost; absent: all that was reserved.
+   * The granted pool threw it back: wait again, ahead of newcomers, until the same deadline; elsewhere for a while, if there is
+   * an elsewhere. `chargedTokens`: what Bedrock charged; by default all, for a throttle says that its bucket is emptier than ours.
    */
   requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Decision>
   /** `chargedTokens`: what Bedrock really charged. */
@@ -98,12 +101,19 @@ export interface RoomLedger {
   settle(ticketId: string, chargedTokens: number): boolean
   configure(settings: RoomSettings): void
   status(): Promise<RoomStatus>
+  /** See Board. */
+  report(news: PoolNews[]): Promise<Report>
+  steer(steering: Steering): Promise<void>
 }
 
 /** Where the gateways put together what they saw of a model's pools, and where one of them at a time decides for all. */
 export interface Board {
-  /** Adds this gateway's news of its pools; nothing new is news too: it keeps the lease and asks how things stand. */
+  /**
+   * Adds this gateway's news of its pools; nothing new is news too: it keeps the lease and asks how things stand. Never rejects:
+   * news that a shared ledger did not confirm counts there once or not at all, and is told to this process's own meanwhile.
+   */
   report(model: string, news: PoolNews[]): Promise<Report>
+  /** Changes nothing when the lease is not this gateway's any more. Rejects only a state of more than MOST_STATE characters. */
   steer(model: string, steering: Steering): Promise<void>
 }
 
@@ -114,7 +124,7 @@ export type Outcome = Decision | { kind: 'moved' }
 export interface StandIn extends RoomLedger {
   /** What the pool's quota is believed to be. */
   setPace(pool: string, believed: PoolQuota): void
-  /** Nothing is left of what was saved up. */
+  /** Nothing is left of what was saved up, of what was reported, and of what was shut for it. */
   drain(): void
   readonly waiting: number
   /** Everybody who waits is decided as moved. */

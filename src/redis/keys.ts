@@ -2,7 +2,7 @@
 // a hash tag, so one script may touch them all in a Cluster.
 
 /** Another number wherever the layout of the packed state changes: releases that disagree must not read each other's. */
-const LAYOUT = 1
+const LAYOUT = 2
 
 /** What a model's scripts get as KEYS[1]. */
 export function roomPrefix(model: string): string {

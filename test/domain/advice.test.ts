@@ -7,6 +7,7 @@ function status(reservedTokens: number, chargedTokens: number, quotas: (number |
   const pools = quotas.map((quotaPerMinute, i) => ({
     pool: `p${i}`,
     isOpen: true,
+    gate: 'open' as const,
     savedTokens: 0,
     ...(quotaPerMinute !== undefined && { tokens: { quotaPerMinute, burst: 0, level: 0 } }),
   }))

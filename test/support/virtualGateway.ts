@@ -87,6 +87,8 @@ export class VirtualGateway {
       },
       configure: (models, admission) => inner.configure(models, admission),
       status: () => inner.status(),
+      report: (model, news) => inner.report(model, news),
+      steer: (model, steering) => inner.steer(model, steering),
       health: () => inner.health(),
     }
     const parts = pushbackParts({ clock: this.clock, dice: dice ?? (() => 0.5), ...pushback })
