@@ -185,7 +185,7 @@ test('new settings of retries hold from the reload on', async t => {
 // ---- a storm ----
 
 /** Calls of one app, and how many it runs at once. */
-const CALLS = 400
+const CALLS = 800
 const AT_ONCE_CALLS = 20
 
 interface Storm {
