@@ -87,6 +87,7 @@ export class Waiters {
 export function ticketOf(ask: Ask, gateway: string): TicketAsk {
   const { ticketId, flow, weight, tokens, deadlineMs, sdkInvocationId } = ask
   const rank = PRIORITIES.indexOf(flow.priority)
-  const invocation = sdkInvocationId && sdkInvocationId.length <= LONGEST_ID ? sdkInvocationId : undefined
-  return { id: ticketId, rank, client: flow.client, weight, user: flow.user, tokens, deadlineMs, gateway, invocation }
+  const ticket = { id: ticketId, rank, client: flow.client, weight, user: flow.user, tokens, deadlineMs, gateway }
+  const isKnown = sdkInvocationId && sdkInvocationId.length <= LONGEST_ID
+  return isKnown ? { ...ticket, invocation: sdkInvocationId } : ticket
 }
