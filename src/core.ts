@@ -44,7 +44,7 @@ export async function buildCore(
   const { ledger, answers, flights, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
-  const pushback = buildPushback(config, live, log, metrics)
+  const pushback = buildPushback(config, live, ledger, log, metrics)
   const gateway = new Gateway({
     ...pushback.parts,
     ledger,

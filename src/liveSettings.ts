@@ -4,7 +4,7 @@ import type { Config } from './config/schema.ts'
 import { type ClientFinder, clientFinder, type ModelSettings, modelFinder, type PoolSettings } from './domain/model.ts'
 
 /** Taken over by a reload; all others take a restart. */
-const CHANGEABLE: ReadonlySet<string> = new Set(['models', 'clients', 'admission', 'retries'])
+const CHANGEABLE: ReadonlySet<string> = new Set(['models', 'clients', 'admission', 'retries', 'breaker'])
 
 export interface LiveSettings {
   readonly config: Config

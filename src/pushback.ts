@@ -1,9 +1,10 @@
 // What stands between a failing Bedrock and a calm client, put together: retries, the send stage, the control loops, and what
 // is logged and counted of them.
 import type { Config } from './config/schema.ts'
+import { type SteeringEvent, type SteeringSettings, standings, steer } from './domain/steering.ts'
 import { ControlLoop, type ModelStanding } from './gateway/controlLoop.ts'
 import type { GatewayParts } from './gateway/gateway.ts'
-import type { Law, PoolEvent } from './gateway/law.ts'
+import type { Law } from './gateway/law.ts'
 import type { Board } from './gateway/ports.ts'
 import { Retries } from './gateway/retries.ts'
 import { SendStage } from './gateway/sendStage.ts'
@@ -19,20 +20,29 @@ export interface Pushback {
   close(): void
 }
 
-/** Decides nothing: every pool stays as it is configured. */
-const STILL_BOARD: Board = {
-  report: async () => ({ nowMs: systemClock.nowMs(), state: '', gates: [] }),
-  steer: async () => {},
-}
-const STILL_LAW: Law = {
-  steer: (_model, state) => ({ steering: { state, pools: [] }, events: [] }),
-  standings: () => [],
+/** Of each model, by its settings as they are now; a model that a reload has dropped is decided on no more. */
+function lawOf(live: LiveSettings): Law {
+  const settingsOf = (name: string): SteeringSettings => {
+    const model = live.config.models.find(one => one.name === name)
+    const { pace, aimd, pools } = model ?? { ...live.config.models[0]!, pools: [] }
+    return { pace, aimd, pools, breaker: live.config.breaker }
+  }
+  return {
+    steer: (model, state, reports, nowMs) => steer(state, reports, settingsOf(model), nowMs, systemDice),
+    standings: (model, state, nowMs) => standings(state, settingsOf(model), nowMs),
+  }
 }
 
-export function buildPushback(config: Config, live: LiveSettings, log: Logger, metrics: Metrics): Pushback {
+export function buildPushback(
+  config: Config,
+  live: LiveSettings,
+  board: Board,
+  log: Logger,
+  metrics: Metrics,
+): Pushback {
   const control = new ControlLoop({
-    board: STILL_BOARD,
-    law: STILL_LAW,
+    board,
+    law: lawOf(live),
     clock: systemClock,
     dice: systemDice,
     soon,
@@ -45,8 +55,8 @@ export function buildPushback(config: Config, live: LiveSettings, log: Logger, m
       else log.warn({ model, reason }, 'the control loop cannot report')
     },
   })
-  const standings = () => Promise.all(live.config.models.map(({ name }) => control.of(name).standing()))
-  metrics.pushback.watch(standings)
+  const all = () => Promise.all(live.config.models.map(({ name }) => control.of(name).standing()))
+  metrics.pushback.watch(all)
   return {
     parts: {
       retries: new Retries({
@@ -59,12 +69,12 @@ export function buildPushback(config: Config, live: LiveSettings, log: Logger, m
       control,
       onRetry: retry => metrics.retried(retry),
     },
-    standings,
+    standings: all,
     close: () => control.close(),
   }
 }
 
-function logEvent(log: Logger, model: string, { kind, ...event }: PoolEvent): void {
+function logEvent(log: Logger, model: string, { kind, ...event }: SteeringEvent): void {
   if (kind === 'breaker') log.warn({ model, ...event }, 'breaker')
   else log.info({ model, ...event }, 'pace cut')
 }

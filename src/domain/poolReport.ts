@@ -62,7 +62,7 @@ export interface Steering {
     pool: string
     believed: PoolQuota
     /** Only when it changes: probes left count down by themselves. */
-    gate?: number | undefined
+    gate?: number
   }[]
 }
 

@@ -32,6 +32,11 @@ export interface Ticket extends TicketAsk {
   saver: { pool: string; epoch: number } | undefined
 }
 
+/** Whether it stays away from the pool for the time being. */
+export function isBarred(ticket: Ticket, pool: string, nowMs: number): boolean {
+  return ticket.barred.some(bar => bar.pool === pool && bar.untilMs > nowMs)
+}
+
 export interface Reservation {
   ticket: Ticket
   pool: string

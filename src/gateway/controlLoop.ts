@@ -3,7 +3,8 @@
 import type { Clock, Dice } from '../domain/clock.ts'
 import { SHUT } from '../domain/pool.ts'
 import { type Report, STEP_MS, type Steering } from '../domain/poolReport.ts'
-import type { Law, PoolEvent, PoolStanding } from './law.ts'
+import type { PoolStanding, SteeringEvent } from '../domain/steering.ts'
+import type { Law } from './law.ts'
 import type { Board } from './ports.ts'
 import { Signals } from './signals.ts'
 
@@ -14,7 +15,7 @@ export interface ControlParts {
   dice: Dice
   /** Runs the task at the end of this turn of the event loop. */
   soon: (task: () => void) => void
-  onEvents: (model: string, events: PoolEvent[]) => void
+  onEvents: (model: string, events: SteeringEvent[]) => void
   /** Told when reports begin to fail (why), and when they no longer do (undefined). */
   onTrouble: (model: string, reason: string | undefined) => void
 }

@@ -1,9 +1,12 @@
 // Metrics of what Sluice does when Bedrock pushes back: learned rates, the breaker, retries. Labels as in metrics.ts.
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Dimension } from '../domain/pool.ts'
+import type { PaceStanding, PoolStanding, SteeringEvent } from '../domain/steering.ts'
+import { DIMENSIONS, type Evidence } from '../domain/useMeter.ts'
 import type { ModelStanding } from '../gateway/controlLoop.ts'
-import { BREAKER_STATES, type DimensionStanding, type PoolEvent } from '../gateway/law.ts'
 
+/** How much it keeps out. */
+const BREAKER_LEVEL = { closed: 0, ramping: 0.5, 'half-open': 1, shut: 2 }
 const BY_DIMENSION = ['model', 'pool', 'dimension'] as const
 
 export class PushbackMetrics {
@@ -46,7 +49,11 @@ export class PushbackMetrics {
 
   #gauges(registers: Registry[]): void {
     const standings = () => this.#standings
-    const byDimension = (name: string, help: string, read: (standing: DimensionStanding) => number) =>
+    const byDimension = (
+      name: string,
+      help: string,
+      read: (pool: PoolStanding, dimension: Dimension) => number | undefined,
+    ) =>
       new Gauge({
         name,
         help,
@@ -54,24 +61,47 @@ export class PushbackMetrics {
         registers,
         async collect() {
           for (const { model, pools } of await standings())
-            for (const { pool, requests, tokens } of pools)
-              for (const [dimension, standing] of Object.entries({ requests, tokens }) as [
-                Dimension,
-                typeof requests,
-              ][])
-                if (standing) this.set({ model, pool, dimension }, read(standing))
+            for (const pool of pools)
+              for (const dimension of DIMENSIONS) {
+                const value = read(pool, dimension)
+                if (value !== undefined) this.set({ model, pool: pool.pool, dimension }, value)
+              }
         },
       })
-    byDimension('sluice_pace_per_minute', 'The rate that has been learned.', ({ pace }) => pace)
-    byDimension('sluice_quota_use_ratio', 'Part of the learned rate used over the last minutes.', ({ use }) => use)
+    const pace = (read: (standing: PaceStanding) => number) => (pool: PoolStanding, dimension: Dimension) => {
+      const standing = pool.pace[dimension]
+      return standing && read(standing)
+    }
+    const use = (read: (evidence: Evidence) => number) => (pool: PoolStanding, dimension: Dimension) => {
+      const evidence = pool.binding[dimension]
+      return evidence && read(evidence)
+    }
+    byDimension(
+      'sluice_pace_per_minute',
+      'The rate that has been learned.',
+      pace(one => one.believedPerMinute),
+    )
+    byDimension(
+      'sluice_quota_use_ratio',
+      'Part of the learned rate used over the last five minutes.',
+      use(one => one.ofBelieved),
+    )
+    byDimension(
+      'sluice_quota_limited_ratio',
+      'Part of the last five minutes in which this quota held somebody back.',
+      use(one => one.limitedPart),
+    )
+    byDimension('sluice_quota_binds', '1: of the two quotas of the pool this one binds.', ({ binding }, dimension) =>
+      binding[dimension] ? Number(binding.binds === dimension) : undefined,
+    )
     new Gauge({
       name: 'sluice_breaker_state',
-      help: '0: the pool is open to all; 1: half-open; 2: shut.',
+      help: '0: the pool is open to all; 0.5: on its way back to all of the pace; 1: half-open; 2: shut.',
       labelNames: ['model', 'pool'],
       registers,
       async collect() {
         for (const { model, pools } of await standings())
-          for (const { pool, breaker } of pools) this.set({ model, pool }, BREAKER_STATES.indexOf(breaker))
+          for (const { pool, breaker } of pools) this.set({ model, pool }, BREAKER_LEVEL[breaker.state])
       },
     })
   }
@@ -86,7 +116,7 @@ export class PushbackMetrics {
     this.#standings = this.#source()
   }
 
-  happened(model: string, events: PoolEvent[]): void {
+  happened(model: string, events: SteeringEvent[]): void {
     for (const event of events) {
       const { pool } = event
       if (event.kind === 'cut') this.#cuts.inc({ model, pool, dimension: event.dimension })

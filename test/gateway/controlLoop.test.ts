@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { OPEN_TO_ALL, SHUT } from '../../src/domain/pool.ts'
 import { STEP_MS } from '../../src/domain/poolReport.ts'
+import type { SteeringEvent } from '../../src/domain/steering.ts'
 import { ControlLoop, type ModelLoop } from '../../src/gateway/controlLoop.ts'
-import type { Law, PoolEvent } from '../../src/gateway/law.ts'
+import type { Law } from '../../src/gateway/law.ts'
 import { MemoryBoard } from '../support/memoryBoard.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
@@ -14,21 +15,29 @@ const SHUT_MS = 5_000
 const LAW: Law = {
   steer(_model, state, [report], nowMs) {
     const { pool, failedInRow, gate, counts } = report!
-    const events: PoolEvent[] = []
+    const events: SteeringEvent[] = []
     const believed = { requestsPerMinute: 600 }
-    const to = gate === SHUT ? nowMs >= Number(state) && 'open' : counts.failed > 0 && failedInRow >= 5 && 'shut'
+    const to = gate === SHUT ? nowMs >= Number(state) && 'closed' : counts.failed > 0 && failedInRow >= 5 && 'shut'
     if (!to) return { steering: { state, pools: [{ pool, believed }] }, events }
-    events.push({ kind: 'breaker', pool, to, reason: 'test' })
+    const from = to === 'shut' ? 'closed' : 'shut'
+    events.push({ kind: 'breaker', pool, from, to, reason: 'failures-in-row' })
     const next = to === 'shut' ? { state: String(nowMs + SHUT_MS), gate: SHUT } : { state: '', gate: OPEN_TO_ALL }
     return { steering: { state: next.state, pools: [{ pool, believed, gate: next.gate }] }, events }
   },
-  standings: (_model, state, nowMs) => [{ pool: 'p', breaker: Number(state) > nowMs ? 'shut' : 'open' }],
+  standings: (_model, state, nowMs) => [
+    {
+      pool: 'p',
+      pace: {},
+      breaker: { state: Number(state) > nowMs ? 'shut' : 'closed', sinceMs: 0 },
+      binding: { binds: 'neither', overMs: 0 },
+    },
+  ],
 }
 
 class World {
   readonly clock = new VirtualClock()
   readonly board = new MemoryBoard(this.clock, ['p'])
-  readonly events: PoolEvent[] = []
+  readonly events: SteeringEvent[] = []
   readonly troubles: (string | undefined)[] = []
   readonly #loops: ControlLoop[] = []
 
@@ -82,7 +91,9 @@ test('the fifth failure in a row shuts the pool at once, not at the next step', 
   await fail(world, loop, 1)
   await world.clock.advance(6)
   assert.equal(world.board.gateOf('p'), SHUT)
-  assert.deepEqual(world.events, [{ kind: 'breaker', pool: 'p', to: 'shut', reason: 'test' }])
+  assert.deepEqual(world.events, [
+    { kind: 'breaker', pool: 'p', from: 'closed', to: 'shut', reason: 'failures-in-row' },
+  ])
 })
 
 test('failures of one turn go in one report, and a storm of them makes no storm of reports', async () => {
@@ -142,7 +153,7 @@ test('one of two gateways decides for both; when it falls silent the other takes
 test('the standing on an idle gateway is asked of the board first; on a busy one it is as last heard', async () => {
   const world = new World()
   const loop = world.gateway('a')
-  assert.deepEqual((await loop.standing()).pools, [{ pool: 'p', breaker: 'open' }])
+  assert.equal((await loop.standing()).pools[0]!.breaker.state, 'closed')
   assert.equal(world.board.reports, 1)
   await loop.standing()
   assert.equal(world.board.reports, 1)
@@ -152,7 +163,7 @@ test('the standing on an idle gateway is asked of the board first; on a busy one
   assert.equal(world.board.reports, reports + 1)
   await fail(world, loop, 5)
   await world.clock.advance(10)
-  assert.equal((await loop.standing()).pools[0]!.breaker, 'shut')
+  assert.equal((await loop.standing()).pools[0]!.breaker.state, 'shut')
   world.close()
 })
 

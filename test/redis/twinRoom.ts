@@ -81,7 +81,7 @@ export class TwinRoom {
         const pools = chunks(args.slice(1), 4).map(([pool, requests, tokens, gate]) => ({
           pool: String(pool),
           believed: quotas(quotaOf(requests!), quotaOf(tokens!)),
-          gate: quotaOf(gate!),
+          ...(quotaOf(gate!) !== undefined && { gate: quotaOf(gate!)! }),
         }))
         return [Number(this.#board.steer(gateway, { state: String(args[0]), pools }, nowMs))]
       }

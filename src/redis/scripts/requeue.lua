@@ -12,18 +12,30 @@ local MAX_REQUEUES = 3
 local BAR_MS = 10000
 local SHORTEST_HOLD_MS = 500
 
--- From the pool that threw it back, if another can take it; else that pool rests after a throttle, longer each time.
+local function isBarred(ticket, poolName)
+  for _, bar in ipairs(ticket.barred) do
+    if bar.pool == poolName and bar.untilMs > now then return true end
+  end
+  return false
+end
+
+-- From the pool that threw it back, if another can take it; when all others have thrown it back lately too, from this one
+-- alone. Then that pool rests after a throttle, longer each time.
 local function keepAway(ticket, poolName, chargedTokens)
+  local others, areAllBarred = false, true
   for _, pool in ipairs(room.pools) do
     if pool.name ~= poolName and pool.gate ~= SHUT and ticket.tokens <= pool.mostTokens then
-      ticket.barred[#ticket.barred + 1] = { pool = poolName, untilMs = now + BAR_MS }
-      return
+      others = true
+      if not isBarred(ticket, pool.name) then areAllBarred = false end
     end
   end
   local pool = rooms.poolNamed(room, poolName)
-  if not pool or chargedTokens < ticket.tokens then return end
-  local holdMs = min(SHORTEST_HOLD_MS * 2 ^ ticket.requeues, LONGEST_HOLD_MS)
-  pool.heldUntilMs = max(pool.heldUntilMs, now + holdMs)
+  if areAllBarred and pool and chargedTokens >= ticket.tokens then
+    local holdMs = min(SHORTEST_HOLD_MS * 2 ^ ticket.requeues, LONGEST_HOLD_MS)
+    pool.heldUntilMs = max(pool.heldUntilMs, now + holdMs)
+  end
+  if areAllBarred then ticket.barred = {} end
+  if others then ticket.barred[#ticket.barred + 1] = { pool = poolName, untilMs = now + BAR_MS } end
 end
 
 local function requeue(id, chargedTokens)
