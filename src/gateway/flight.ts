@@ -65,16 +65,17 @@ export class Flight implements Hearer {
     const { flights, inner } = this.#parts
     const boarding = flights ? await flights.board(this.#key) : undefined
     if (boarding?.kind === 'lead') this.#lead = boarding.lead
+    this.#lead?.whenFollowed(relay => this.#relayTo(relay))
     const [leader] = this.#aboard
     if (!leader) {
-      // All left meanwhile.
+      // All left meanwhile; whoever counted on it elsewhere is told.
       this.#over()
+      this.#recording.cut()
       await this.#lead?.close()
     } else if (boarding?.kind === 'follow') {
       for (const participant of this.#aboard) participant.follow()
       this.#stop = boarding.follow(this, () => this.#lost())
     } else {
-      this.#lead?.whenFollowed(relay => this.#relayTo(relay))
       this.#make(leader, invocation =>
         inner.handle({ ...invocation, presence: this.#presence, granted: () => this.granted() }, this),
       )
@@ -174,6 +175,7 @@ export class Flight implements Hearer {
     await (this.#leader && this.#lead?.deserted())
     if (this.#aboard.size > 0 || this.#isOver) return
     this.#over()
+    this.#recording.cut()
     this.#presence.leave()
   }
 

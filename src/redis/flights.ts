@@ -34,7 +34,7 @@ export class RedisFlights implements Flights {
 
   async board(key: string): Promise<Boarding> {
     const { link, gateway, clock } = this.#parts
-    if (!link.isUp || this.#leads.size >= MOST_LED) return { kind: 'alone' }
+    if (this.#leads.size >= MOST_LED) return { kind: 'alone' }
     this.#unsubscribe ??= link.subscribe(followedChannel(gateway), id => this.#leads.get(id)?.followed())
     this.#count += 1
     const id = `${gateway}:${this.#count}`

@@ -213,6 +213,34 @@ test("who has more time than the leader outlasts the leader's wait, with what is
   assert.deepEqual([others[1]!.text, others[1]!.notes?.waitMs, others[1]!.finished!.waitMs], ['water', 5_007, 5_007])
 })
 
+test("another's wait that was over is no try of one's own, and whose own is over does not try again", async () => {
+  const world = new World()
+  await world.ask({ maxWaitMs: 1_000 })
+  const over = await world.ask({ maxWaitMs: 1_000 })
+  const other = await world.ask({ maxWaitMs: 4_000 })
+  const second = await world.ask({ maxWaitMs: 5_000 })
+  world.clock.after(1_000, () => world.calls[0]!.refuse('wait-timeout'))
+  await world.clock.advance(1_000)
+  assert.deepEqual([over.ending, second.ending, world.calls.length], ['wait-timeout', undefined, 2])
+  world.last.refuse('upstream-unreachable')
+  await world.settle()
+  assert.deepEqual([second.ending, world.calls.length], ['upstream-unreachable', 3])
+  world.last.whole('water')
+  await world.settle()
+  assert.deepEqual([other.text, other.ending], ['water', 'whole'])
+})
+
+test('one whose time is over shares the refusal of the call it was granted with', async () => {
+  const world = new World()
+  await world.ask({ maxWaitMs: 1_000 })
+  const other = await world.ask({ maxWaitMs: 1_000 })
+  world.last.invocation.granted!()
+  await world.clock.advance(2_000)
+  world.last.refuse('upstream-cut')
+  await world.settle()
+  assert.deepEqual([other.ending, world.calls.length], ['upstream-cut', 1])
+})
+
 test('once its turn has come nobody waits any longer, however long the answer takes', async () => {
   const world = new World()
   await world.ask()
@@ -280,6 +308,7 @@ test('a call that has outgrown what is kept takes nobody more; who takes part he
   for (let bytes = 0; bytes <= KEPT_BYTES; bytes += MEGABYTE.length) world.last.data(MEGABYTE)
   await world.ask()
   assert.equal(world.calls.length, 2)
+  assert.ok(world.kept.bytes < MEGABYTE.length, 'what all have read is kept no longer')
   world.calls[0]!.data('end')
   world.calls[0]!.end()
   await world.settle()

@@ -112,7 +112,7 @@ test('a call that nobody else follows leaves Redis nothing but a claim, and at i
   assert.deepEqual((await admin.keys('*:frames:*')).length, 0)
   one.last.end()
   await ends(leader)
-  await until(noKeys, 'no keys')
+  await until(noKeys, 'no keys, long before they would expire', 1_000)
 })
 
 test('an answer that ended before the others were heard of is told all the same', async t => {
@@ -148,10 +148,12 @@ test('a leader that is refused has the others try again together, once', async t
   const [one, two] = await twoReplicas(t)
   const leader = await leads(one)
   const others = [one.start(), await follows(two), two.start()]
+  const before = await admin.keys('*:followed:*')
   one.last.refuse('upstream-unreachable')
   const calls = () => [...one.calls, ...two.calls]
   await until(() => calls().length === 2, 'one new call')
-  await until(async () => (await admin.keys('*:followed:*')).length > 0, 'the other replica follows')
+  const isNew = (key: string) => !before.includes(key)
+  await until(async () => (await admin.keys('*:followed:*')).some(isNew), 'the other replica follows')
   for (const call of calls().slice(0)) if (call !== one.calls[0]) call.whole('water')
   for (const client of others) await ends(client)
   assert.deepEqual(
@@ -159,6 +161,20 @@ test('a leader that is refused has the others try again together, once', async t
     others.map(() => ['water', 'whole']),
   )
   assert.deepEqual([leader.ending, calls().length], ['upstream-unreachable', 2])
+})
+
+test('whoever follows one that left before it made the call makes it instead, at once', async t => {
+  const [one, two] = await twoReplicas(t)
+  for (let i = 0; i < 20; i++) {
+    const body = `${i}`
+    const gone = one.start({ body })
+    const stays = two.start({ body })
+    gone.leave()
+    await until(() => two.calls.length === i + 1, 'it makes the call', 1_000)
+    two.last.whole('water')
+    await ends(stays)
+    assert.deepEqual([stays.text, stays.ending, one.calls.length], ['water', 'whole', 0])
+  }
 })
 
 for (const when of ['before', 'after'] as const)
@@ -267,6 +283,39 @@ test('hints that are lost cost a moment', async t => {
   one.last.end()
   await ends(follower)
   assert.deepEqual([follower.text, follower.ending], ['wa', 'whole'])
+})
+
+test('while all who read elsewhere are slow their part waits in Redis', async t => {
+  const [one, two] = await twoReplicas(t)
+  await leads(one)
+  const slow = await follows(two, { takes: 0 })
+  one.last.head()
+  await until(() => slow.status === 200, 'the head')
+  for (let part = 0; part < 48; part++) one.last.data(MEGABYTE.slice(0, 65_536))
+  one.last.end()
+  const told = async () => {
+    const [frames] = await admin.keys('*:frames:*')
+    return frames && Number(await admin.memory('USAGE', frames, 'SAMPLES', 0)) > 3 * MEGABYTE.length
+  }
+  await until(async () => (await told()) === true, 'all is told')
+  const { bytes } = two.kept
+  // It says now and then that it is there, and takes nothing with that.
+  await new Promise(resolve => setTimeout(resolve, 2_500))
+  assert.equal(two.kept.bytes, bytes)
+  assert.ok(bytes < MEGABYTE.length, `${bytes} bytes kept`)
+  slow.takes = Number.POSITIVE_INFINITY
+  slow.flow!.resume()
+  await ends(slow)
+  assert.deepEqual([slow.ending, slow.text.length], ['whole', 3 * MEGABYTE.length])
+})
+
+test('a claim whose call is lost is nobody’s', async t => {
+  const [one, two] = await twoReplicas(t)
+  await leads(one)
+  const lost = (await admin.keys('*')).filter(key => !key.endsWith(':claim'))
+  assert.equal(lost.length, 1)
+  await admin.del(lost)
+  await leads(two)
 })
 
 test('a long answer keeps a bounded part in Redis; a slow reader elsewhere stalls nobody and is cut', {
