@@ -115,5 +115,5 @@ test('a clock that is set back spoils no figure', async () => {
   nowMs += 700
   stage.leave()
   const told = stage.refusal('high').retryAfterMs!
-  assert.ok(told >= 100 && told <= 1_000, `${told} ms`)
+  assert.ok(told > 300 && told <= 700, `${told} ms`)
 })
