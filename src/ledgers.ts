@@ -1,7 +1,8 @@
 // Which ledger: in memory without Redis, else shared through it.
 import { readFileSync } from 'node:fs'
 import type { Config } from './config/schema.ts'
-import type { AnswerStore, Flights, Ledger } from './gateway/ports.ts'
+import type { AnswerStore, Flights } from './gateway/answerPorts.ts'
+import type { Ledger } from './gateway/ports.ts'
 import { MemoryAnswers } from './memory/answers.ts'
 import { createMemoryLedger } from './memory/ledger.ts'
 import { RoomKeeper } from './memory/roomKeeper.ts'

@@ -2,21 +2,11 @@
 // reached the client. When none answers, the client gets what it would have got.
 import type { Clock } from '../domain/clock.ts'
 import type { FallbackStep, ModelSettings } from '../domain/model.ts'
+import type { AnswerStore, Mock } from './answerPorts.ts'
 import { Capture, CaptureSpace } from './capture.ts'
 import { Guard } from './guard.ts'
 import { invocationKey } from './invocationKey.ts'
-import type {
-  Answer,
-  AnswerStore,
-  FallbackKind,
-  Finished,
-  FlowControl,
-  Handler,
-  Invocation,
-  Mock,
-  Notes,
-  WholeReply,
-} from './ports.ts'
+import type { Answer, FallbackKind, Finished, FlowControl, Handler, Invocation, Notes, WholeReply } from './ports.ts'
 import { readdressed } from './readdress.ts'
 import { keptHeaders, staleReply } from './staleReply.ts'
 import { Trial } from './trial.ts'

@@ -3,8 +3,9 @@
 // try again together, once, led by the one with the most time left. After the head its fate is everybody's.
 import type { Clock } from '../domain/clock.ts'
 import type { Refusal } from '../domain/refusal.ts'
+import type { Flights, Hearer, Lead } from './answerPorts.ts'
 import type { PartEnd, Participant } from './participant.ts'
-import type { Finished, Flights, FlowControl, Handler, Hearer, Invocation, Lead, Notes } from './ports.ts'
+import type { Finished, FlowControl, Handler, Invocation, Notes } from './ports.ts'
 import { Presence } from './presence.ts'
 import { type Kept, Recording } from './recording.ts'
 

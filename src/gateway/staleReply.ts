@@ -1,5 +1,6 @@
 // An answer given again: the bytes and headers that came, less what was true of that one reply only.
-import type { KeptAnswer, WholeReply } from './ports.ts'
+import type { KeptAnswer } from './answerPorts.ts'
+import type { WholeReply } from './ports.ts'
 
 /** An old `date` would set an AWS SDK's clock back; ids and cookies were another call's; the length is told anew. */
 const NOT_KEPT = new Set(['date', 'x-amzn-requestid', 'set-cookie', 'content-length', 'age'])

@@ -1,6 +1,7 @@
 // Answers kept in this process: the oldest go first, those of all models together stay within their bytes.
 import type { Clock } from '../domain/clock.ts'
-import type { AnswerStore, KeptAnswer, WholeReply } from '../gateway/ports.ts'
+import type { AnswerStore, KeptAnswer } from '../gateway/answerPorts.ts'
+import type { WholeReply } from '../gateway/ports.ts'
 
 export interface AnswerBounds {
   maxAgeMs: number

@@ -4,7 +4,8 @@
 // were, and what is ASCII (JSON, nearly all of an event stream) takes no more room than it had.
 import { readFileSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
-import type { AnswerStore, KeptAnswer, WholeReply } from '../gateway/ports.ts'
+import type { AnswerStore, KeptAnswer } from '../gateway/answerPorts.ts'
+import type { WholeReply } from '../gateway/ports.ts'
 import type { RedisLink } from './connection.ts'
 import { answerIndexKeys, answerKey } from './keys.ts'
 import { defineScript } from './script.ts'

@@ -1,7 +1,8 @@
 // A call that another gateway makes, heard through Redis from its start. A hint says that there is more; because hints may
 // be lost it looks now and then by itself, which is also how the maker knows that it is followed.
 import type { Clock } from '../domain/clock.ts'
-import type { FlowControl, Hearer } from '../gateway/ports.ts'
+import type { Hearer } from '../gateway/answerPorts.ts'
+import type { FlowControl } from '../gateway/ports.ts'
 import type { RedisLink } from './connection.ts'
 import { hearFrame } from './flightFrames.ts'
 import { FLIGHT_SCRIPTS } from './flightScripts.ts'

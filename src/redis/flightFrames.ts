@@ -1,6 +1,7 @@
 // What a shared call tells the other replicas, as text: a letter and what belongs to it. Bytes are base64, because what a
 // script replies is text.
-import type { FlowControl, Hearer } from '../gateway/ports.ts'
+import type { Hearer } from '../gateway/answerPorts.ts'
+import type { FlowControl } from '../gateway/ports.ts'
 
 export const GRANTED = 'g'
 export const END = 'e'

@@ -1,7 +1,7 @@
 // A call that this gateway makes for all: it says every second that it lives, and tells what it answers once a gateway
 // follows. One call to Redis at a time: what comes meanwhile goes with the next.
 import type { Clock } from '../domain/clock.ts'
-import type { Hearer, Lead } from '../gateway/ports.ts'
+import type { Hearer, Lead } from '../gateway/answerPorts.ts'
 import type { RedisLink } from './connection.ts'
 import { FlightRelay } from './flightRelay.ts'
 import { FLIGHT_SCRIPTS } from './flightScripts.ts'

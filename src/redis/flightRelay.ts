@@ -1,6 +1,7 @@
 // What a shared call has answered and the other replicas have not been told yet: bounded, for it reads at their pace.
 import type { Refusal } from '../domain/refusal.ts'
-import type { FlowControl, Hearer, Notes } from '../gateway/ports.ts'
+import type { Hearer } from '../gateway/answerPorts.ts'
+import type { FlowControl, Notes } from '../gateway/ports.ts'
 import { CUT, dataFrame, END, GRANTED, headFrame, refusalFrame } from './flightFrames.ts'
 
 /** So much untold pauses the reading. */

@@ -1,7 +1,7 @@
 // Calls that replicas share. Each is claimed by one gateway for as long as it lives; until another follows it costs Redis a
 // claim, a beat a second and a release; then its answer too, of which a bounded part is kept.
 import type { Clock } from '../domain/clock.ts'
-import type { Boarding, Flights } from '../gateway/ports.ts'
+import type { Boarding, Flights } from '../gateway/answerPorts.ts'
 import type { RedisLink } from './connection.ts'
 import { FlightFollower, FOLLOWED_MS } from './flightFollower.ts'
 import { FlightLead, LIFE_MS } from './flightLead.ts'
