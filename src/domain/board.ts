@@ -9,8 +9,9 @@ import type { WaitingRoom } from './waitingRoom.ts'
 /** What is held of a pool until the next step. */
 interface Tally {
   counts: PoolCounts
-  /** Consecutive failures: the only thing that outlasts the step. */
+  /** Consecutive failures, and since when they are told of: they outlast the step. */
   failedInRow: number
+  rowSinceMs: number
 }
 
 export class Board {
@@ -29,7 +30,7 @@ export class Board {
     const now = room.hear(gateway, nowMs)
     this.#tallies = new Map(room.pools.map(({ name }) => [name, this.#tallies.get(name) ?? newTally()]))
     room.adjust(
-      news.flatMap(one => this.#take(one)),
+      news.flatMap(one => this.#take(one, now)),
       now,
     )
     const gates = room.pools.map(({ name, gate }) => ({ pool: name, gate }))
@@ -55,13 +56,19 @@ export class Board {
     return leftMs > 0 && leftMs <= LEASE_MS
   }
 
-  /** The pool is shut when these news end a row of failures that is long enough, or when a probe has failed. */
-  #take({ pool: name, counts, failedInRow }: PoolNews): PoolChange[] {
+  /**
+   * The pool is shut when these news end a row of failures that is long enough, or when a probe has failed. A call that was
+   * sent before the row began says nothing of it, though it succeeds after: answers take seconds, failures come at once.
+   */
+  #take({ pool: name, counts, failedInRow, youngestGoodMs }: PoolNews, nowMs: number): PoolChange[] {
     const tally = this.#tallies.get(name)
     const pool = this.#room.pools.find(one => one.name === name)
     if (!tally || !pool) return []
     for (const kind of Object.keys(tally.counts) as (keyof PoolCounts)[]) tally.counts[kind] += counts[kind]
-    tally.failedInRow = (counts.succeeded > 0 ? 0 : tally.failedInRow) + failedInRow
+    if (youngestGoodMs !== undefined && nowMs - youngestGoodMs >= Math.min(tally.rowSinceMs, nowMs))
+      tally.failedInRow = 0
+    if (tally.failedInRow === 0) tally.rowSinceMs = nowMs
+    tally.failedInRow += failedInRow
     const isRow =
       pool.gate === OPEN_TO_ALL && failedInRow > 0 && tally.failedInRow >= (this.#room.settings.failures ?? Infinity)
     const isProbe = pool.gate > SHUT && counts.failed > 0
@@ -82,5 +89,9 @@ export class Board {
 
 function newTally(): Tally {
   const throttled = { throttledRequests: 0, throttledTokens: 0, throttledUnclear: 0 }
-  return { counts: { sent: 0, accepted: 0, ...throttled, succeeded: 0, failed: 0, tokens: 0 }, failedInRow: 0 }
+  return {
+    counts: { sent: 0, accepted: 0, ...throttled, succeeded: 0, failed: 0, tokens: 0 },
+    failedInRow: 0,
+    rowSinceMs: 0,
+  }
 }

@@ -28,6 +28,11 @@ export interface PoolNews {
   counts: PoolCounts
   /** Failures since this gateway's last success there. They add to those in a row of all, which a success ends. */
   failedInRow: number
+  /**
+   * How long ago the youngest call was sent that came out well since the last report: it was answered, or has not failed for
+   * ACCEPTED_AFTER_MS. Absent: none has. It ends the row if it was sent after that began.
+   */
+  youngestGoodMs?: number
 }
 
 /** What whoever runs the step is told of a pool: of all gateways, since the last step. */

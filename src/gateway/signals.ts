@@ -32,7 +32,7 @@ export class Signals {
   sent(pool: string, tokens: number): SendSignal {
     let tally = this.#pools.get(pool)
     if (!tally) {
-      tally = new PoolTally(this.#onFailure)
+      tally = new PoolTally(this.#clock, this.#onFailure)
       this.#pools.set(pool, tally)
     }
     return tally.sent(tokens, this.#clock.nowMs())
@@ -49,23 +49,28 @@ export class Signals {
     const news: PoolNews[] = []
     const nowMs = this.#clock.nowMs()
     for (const [pool, tally] of this.#pools) {
-      const { counts, failedInRow, hasNews } = tally.drain(nowMs)
-      if (hasNews) news.push({ pool, counts, failedInRow })
+      const drained = tally.drain(nowMs)
+      if (drained) news.push({ pool, ...drained })
     }
     return news
   }
 }
 
 class PoolTally {
+  readonly #clock: Clock
   readonly #onFailure: () => void
   #counts = noCounts()
-  /** Since the last success, or the last report: the ledger adds them up. */
+  /** Since the last success, or the last report: the ledger adds them up. A call sent before the first of them ends no row. */
   #failedInRow = 0
+  #rowSinceMs = 0
+  /** When the youngest call was sent that came out well since the last report. */
+  #youngestGoodMs: number | undefined
   #hasNews = false
   #young: SendSignal[] = []
   #first = 0
 
-  constructor(onFailure: () => void) {
+  constructor(clock: Clock, onFailure: () => void) {
+    this.#clock = clock
     this.#onFailure = onFailure
   }
 
@@ -89,32 +94,37 @@ class PoolTally {
     this.#hasNews = true
   }
 
-  succeeded(): void {
-    this.add('succeeded')
-    this.#failedInRow = 0
+  /** It succeeded, or has not failed for so long that it may. */
+  good(sentMs: number): void {
+    this.#youngestGoodMs = Math.max(this.#youngestGoodMs ?? sentMs, sentMs)
+    if (sentMs >= this.#rowSinceMs) this.#failedInRow = 0
   }
 
   failed(): void {
     this.add('failed')
+    if (this.#failedInRow === 0) this.#rowSinceMs = this.#clock.nowMs()
     this.#failedInRow += 1
     this.#onFailure()
   }
 
-  drain(nowMs: number): { counts: PoolCounts; failedInRow: number; hasNews: boolean } {
+  /** Undefined: no news. */
+  drain(nowMs: number): Omit<PoolNews, 'pool'> | undefined {
     this.#age(nowMs)
-    const drained = { counts: this.#counts, failedInRow: this.#failedInRow, hasNews: this.#hasNews }
-    if (this.#hasNews) {
-      this.#counts = noCounts()
-      this.#failedInRow = 0
-      this.#hasNews = false
-    }
-    return drained
+    if (!this.#hasNews) return undefined
+    const news = { counts: this.#counts, failedInRow: this.#failedInRow }
+    const youngest = this.#youngestGoodMs
+    this.#counts = noCounts()
+    this.#failedInRow = 0
+    this.#rowSinceMs = 0
+    this.#youngestGoodMs = undefined
+    this.#hasNews = false
+    return youngest === undefined ? news : { ...news, youngestGoodMs: Math.max(0, nowMs - youngest) }
   }
 
   /** Whoever was sent long enough ago, and is not decided yet, was accepted. */
   #age(nowMs: number): void {
     const oldEnoughMs = nowMs - ACCEPTED_AFTER_MS
-    while (this.isYoung && this.#young[this.#first]!.sentMs <= oldEnoughMs) this.#young[this.#first++]!.accepted()
+    while (this.isYoung && this.#young[this.#first]!.sentMs <= oldEnoughMs) this.#young[this.#first++]!.grewOld()
     if (this.#first < this.#young.length && this.#first < COMPACT_AT) return
     this.#young.splice(0, this.#first)
     this.#first = 0
@@ -143,6 +153,12 @@ export class SendSignal {
     this.#tally.add('accepted')
   }
 
+  grewOld(): void {
+    if (this.#isDecided) return
+    this.accepted()
+    this.#tally.good(this.sentMs)
+  }
+
   /** The quota threw it back, and charged nothing. */
   throttled(of: ThrottleSubject): void {
     this.#isDecided = true
@@ -156,7 +172,8 @@ export class SendSignal {
     this.accepted()
     if (this.#isOver) return
     this.#isOver = true
-    this.#tally.succeeded()
+    this.#tally.add('succeeded')
+    this.#tally.good(this.sentMs)
   }
 
   /** Bedrock failed it. `isAnswered`: and said so. */

@@ -4,7 +4,7 @@ import { RedisFault } from './fault.ts'
 import type { ScriptReply } from './script.ts'
 
 export function newsArgs(news: PoolNews[]): (string | number)[] {
-  return news.flatMap(({ pool, counts: c, failedInRow }) => [
+  return news.flatMap(({ pool, counts: c, failedInRow, youngestGoodMs }) => [
     pool,
     c.sent,
     c.accepted,
@@ -15,6 +15,7 @@ export function newsArgs(news: PoolNews[]): (string | number)[] {
     c.failed,
     c.tokens,
     failedInRow,
+    youngestGoodMs ?? '',
   ])
 }
 

@@ -148,9 +148,10 @@ export class LedgerBench {
     this.#note(ticketId, this.#ledger(at).requeue(ask, presence, chargedTokens))
   }
 
-  /** News of one pool. */
-  report(at: number, counts: Partial<PoolCounts> = {}, failedInRow = counts.failed ?? 0): Promise<Report> {
-    const news = { pool: this.#pools[0]!.name, counts: { ...NOTHING, ...counts }, failedInRow }
+  /** News of one pool. `goodMs`: how long ago the youngest success was sent. */
+  report(at: number, counts: Partial<PoolCounts> = {}, failedInRow = counts.failed ?? 0, goodMs = 0): Promise<Report> {
+    const good = counts.succeeded && { youngestGoodMs: goodMs }
+    const news = { pool: this.#pools[0]!.name, counts: { ...NOTHING, ...counts }, failedInRow, ...good }
     return this.#ledger(at).report(this.#name, [news])
   }
 

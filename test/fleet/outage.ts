@@ -75,6 +75,7 @@ async function watch(plan: OutagePlan, first: ChildSluice, gateways: ChildSluice
   await setOutage(first, false)
   await pause(plan.afterSeconds * 1000)
   isOver = true
+  tally.isCounting = false
   await sampling
   return figures({ before, after }, samples, transitionsOf(gateways), tally)
 }

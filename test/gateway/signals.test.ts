@@ -64,7 +64,9 @@ for (const [what, end, counts, inRow] of ENDINGS) {
     const { clock, signals, only } = setting()
     end(signals.sent('p', 100))
     const told = { pool: 'p', counts: { ...NOTHING, sent: 1, ...counts }, failedInRow: inRow }
-    assert.deepEqual(only(), told)
+    const { youngestGoodMs, ...rest } = only()!
+    assert.deepEqual(rest, told)
+    assert.equal(youngestGoodMs, counts.succeeded === undefined ? undefined : 0)
     await clock.advance(10_000)
     assert.equal(only(), undefined, 'and nothing more comes of it later')
   })
@@ -107,6 +109,21 @@ test('failures in a row are those since the last success or report, and each ask
   signals.sent('p', 0).failed(false)
   assert.equal(only()!.failedInRow, 2, 'the board adds them up')
   assert.equal(failures(), 5)
+})
+
+test('a call that was sent before the failures began ends no row, one sent since does, old enough or answered', async () => {
+  const { clock, signals, only } = setting()
+  const before = signals.sent('p', 0)
+  await clock.advance(100)
+  signals.sent('p', 0).failed(true)
+  before.succeeded()
+  const first = only()!
+  assert.deepEqual([first.failedInRow, first.youngestGoodMs], [1, 100])
+  signals.sent('p', 0).failed(true)
+  signals.sent('p', 0)
+  await clock.advance(300)
+  const second = only()!
+  assert.deepEqual([second.failedInRow, second.youngestGoodMs], [0, 300])
 })
 
 test('pools are told apart, and one without news is not told of', () => {

@@ -201,7 +201,8 @@ export class History {
     const succeeded = this.#chance(failed > 0 ? 0.3 : 0.9) ? wholeBetween(this.#dice, 1, 9) : 0
     const counts = [9, 9, 1, 1, 1].map(most => wholeBetween(this.#dice, 0, most))
     const tokens = (this.#dice() - 0.2) * 1_000
-    return [this.#somePool(), ...counts, succeeded, failed, tokens, this.#chance(0.2) ? 0 : failed]
+    const goodMs = succeeded > 0 ? wholeBetween(this.#dice, 0, oneOf(this.#dice, [10, 2_000])) : ''
+    return [this.#somePool(), ...counts, succeeded, failed, tokens, this.#chance(0.2) ? 0 : failed, goodMs]
   }
 
   #steering(): (string | number)[] {

@@ -76,7 +76,7 @@ export class TwinRoom {
       case 'configure':
         return [this.#configure(args, nowMs)]
       case 'report':
-        return [this.#board.report(gateway, chunks(args, 10).map(newsOf), nowMs)]
+        return [this.#board.report(gateway, chunks(args, 11).map(newsOf), nowMs)]
       case 'steer': {
         const pools = chunks(args.slice(1), 4).map(([pool, requests, tokens, gate]) => ({
           pool: String(pool),
@@ -159,10 +159,13 @@ function settingsOf(args: (string | number)[]): RoomSettings {
 }
 
 function newsOf(args: (string | number)[]): PoolNews {
-  const [sent, accepted, requests, tokens, unclear, succeeded, failed, charged, failedInRow] = args.slice(1).map(Number)
+  const [sent, accepted, requests, tokens, unclear, succeeded, failed, charged, failedInRow, goodMs] = args
+    .slice(1)
+    .map(Number)
   const throttled = { throttledRequests: requests!, throttledTokens: tokens!, throttledUnclear: unclear! }
   const counts = { sent: sent!, accepted: accepted!, ...throttled, succeeded: succeeded!, failed: failed! }
-  return { pool: String(args[0]), counts: { ...counts, tokens: charged! }, failedInRow: failedInRow! }
+  const good = args[10] === '' ? {} : { youngestGoodMs: goodMs! }
+  return { pool: String(args[0]), counts: { ...counts, tokens: charged! }, failedInRow: failedInRow!, ...good }
 }
 
 function quotas(requestsPerMinute: number | undefined, tokensPerMinute: number | undefined): PoolQuota {

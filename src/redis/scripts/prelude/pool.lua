@@ -62,6 +62,13 @@ local pools = setmetatable({ function(pools)
     bucket.level = min(bucket.burst, bucket.level - tokens)
   end
 
+  -- Nothing is left of what was saved up; debts stay.
+  function pools.empty(pool)
+    pool.purse = 0
+    if pool.requests then pool.requests.level = min(0, pool.requests.level) end
+    if pool.tokens then pool.tokens.level = min(0, pool.tokens.level) end
+  end
+
   local function msUntil(bucket, wanted)
     local missing = min(wanted, bucket.burst) - bucket.level
     if missing <= 0 then return 0 end
