@@ -64,15 +64,15 @@ export class PoolBank {
   }
 
   /**
-   * A pool threw the ticket back, and charged so many tokens: it stays away from there if another can take it. When all others
+   * A pool threw the ticket back: it stays away from there if another can take it. When all others
    * have thrown it back lately too, it stays away from this one alone: it must not wait for a pool it was sent away from by
    * chance. And if it was a throttle, the pool rests; else its requeues would all be spent before a step of the control loop
    * can slow down.
    */
-  keepAway(ticket: Ticket, poolName: string, chargedTokens: number, nowMs: number): void {
+  keepAway(ticket: Ticket, poolName: string, isThrottled: boolean, nowMs: number): void {
     const others = this.pools.filter(pool => pool.name !== poolName && pool.isOpen && pool.canEverHold(ticket.tokens))
     const areAllBarred = others.every(pool => isBarred(ticket, pool.name, nowMs))
-    if (areAllBarred && chargedTokens >= ticket.tokens) this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
+    if (areAllBarred && isThrottled) this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
     if (areAllBarred) ticket.barred = []
     if (others.length > 0) ticket.barred.push({ pool: poolName, untilMs: nowMs + BAR_MS })
   }

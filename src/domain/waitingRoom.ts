@@ -135,15 +135,15 @@ export class WaitingRoom implements Room {
    * The upstream threw it back: to the head of its user's line. Its reservation is spent, but for the tokens that were not
    * charged. Refused when it has come back too often, or its deadline has passed.
    */
-  requeue(ticketId: string, chargedTokens: number, nowMs: number): Entry | undefined {
+  requeue(ticketId: string, chargedTokens: number | undefined, nowMs: number): Entry | undefined {
     const now = this.#advance(nowMs)
     const reservation = this.#reservations.get(ticketId)
     if (!reservation) return undefined
     this.#reservations.delete(ticketId)
     const { ticket } = reservation
     this.#attendance.hear(ticket.gateway, now)
-    this.#bank.named(reservation.pool)?.giveBack(ticket.tokens - chargedTokens)
-    this.#bank.keepAway(ticket, reservation.pool, chargedTokens, now)
+    this.#bank.named(reservation.pool)?.giveBack(ticket.tokens - (chargedTokens ?? ticket.tokens))
+    this.#bank.keepAway(ticket, reservation.pool, chargedTokens === undefined, now)
     const isOver = ticket.requeues >= MAX_REQUEUES || ticket.deadlineMs <= this.#attendance.lived(now)
     ticket.requeues += 1
     this.#waiting.set(ticketId, ticket)

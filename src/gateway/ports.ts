@@ -81,7 +81,8 @@ export interface Ledger extends Board {
   acquire(ask: Ask, presence: Presence): Promise<Decision>
   /**
    * The granted pool threw it back: wait again, ahead of newcomers, until the same deadline; elsewhere for a while, if there is
-   * an elsewhere. `chargedTokens`: what Bedrock charged; by default all, for a throttle says that its bucket is emptier than ours.
+   * an elsewhere. `chargedTokens`: what Bedrock charged for a call that failed; absent: it was throttled, which gives nothing
+   * back, for its bucket is emptier than ours.
    */
   requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Decision>
   /** `chargedTokens`: what Bedrock really charged. */

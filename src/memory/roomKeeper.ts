@@ -39,9 +39,9 @@ export class RoomKeeper implements StandIn {
     return this.#entered(ask, presence, this.room.acquire(ticketOf(ask, HERE), this.#clock.nowMs()))
   }
 
-  requeue(ask: Ask, presence: Presence, chargedTokens = ask.tokens): Promise<Outcome> {
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome> {
     if (this.#isShutTo(ask)) {
-      this.settle(ask.ticketId, chargedTokens)
+      this.settle(ask.ticketId, chargedTokens ?? ask.tokens)
       return this.#refused('no-pool-open', WHEN_SHUT, ask)
     }
     const entry = this.room.requeue(ask.ticketId, chargedTokens, this.#clock.nowMs())

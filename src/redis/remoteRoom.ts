@@ -92,16 +92,15 @@ export class RemoteRoom implements Omit<RoomLedger, 'report'> {
     return outcome
   }
 
-  requeue(ask: Ask, presence: Presence, chargedTokens = ask.tokens): Promise<Outcome> {
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome> {
     this.#held.delete(ask.ticketId)
-    const charge = { ticketId: ask.ticketId, tokens: chargedTokens }
     if (presence.isGone || !this.#isOpen || this.#gates.areShutTo(ask)) {
-      this.#charges.add(charge)
+      this.#charges.add({ ticketId: ask.ticketId, tokens: chargedTokens ?? ask.tokens })
       // The same again, but that it holds nothing any more.
       return this.acquire(ask, presence)
     }
     const outcome = this.#waiters.wait(ask, presence, reason => void this.#withdraw(ask, reason))
-    void this.#try(this.#parts.calls.requeue(charge), ({ results: [standing] }) => {
+    void this.#try(this.#parts.calls.requeue(ask.ticketId, chargedTokens), ({ results: [standing] }) => {
       // The state was lost meanwhile: like a newcomer, then.
       if (standing!.kind === 'unknown') this.#asks.add(ask)
       else this.#stand(ask, standing!)

@@ -77,8 +77,9 @@ export class RoomCalls {
     return this.#call(SCRIPTS.acquire, [charges.length, ...settlements, ...args], standing)
   }
 
-  requeue(charge: Charge): Promise<Reply<Standing>> {
-    return this.#call(SCRIPTS.requeue, [charge.ticketId, charge.tokens], standing)
+  /** `chargedTokens` absent: it was throttled. */
+  requeue(ticketId: string, chargedTokens?: number): Promise<Reply<Standing>> {
+    return this.#call(SCRIPTS.requeue, [ticketId, chargedTokens ?? ''], standing)
   }
 
   settle(charges: Charge[]): Promise<Reply<boolean>> {

@@ -72,13 +72,13 @@ export class SharedRoom implements RoomLedger {
     }
   }
 
-  async requeue(ask: Ask, presence: Presence, chargedTokens = ask.tokens): Promise<Outcome> {
+  async requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome> {
     // What failed otherwise says nothing of this gateway's share.
-    if (chargedTokens >= ask.tokens) this.#share?.throttled(this.#parts.clock.nowMs())
+    if (chargedTokens === undefined) this.#share?.throttled(this.#parts.clock.nowMs())
     const isRemote = this.#remote.holds(ask.ticketId)
     if (!isRemote && this.#remote.isOpen) {
       // Granted while Redis was away: it waits in the line of all.
-      this.#parts.standIn.settle(ask.ticketId, chargedTokens)
+      this.#parts.standIn.settle(ask.ticketId, chargedTokens ?? ask.tokens)
       return this.acquire(ask, presence)
     }
     const outcome = await (isRemote ? this.#remote : this.#parts.standIn).requeue(ask, presence, chargedTokens)

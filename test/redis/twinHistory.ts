@@ -132,7 +132,7 @@ export class History {
       case 'settle':
         return this.#someOf([...this.#held.keys()]).flatMap(id => [id, this.#charge(id)])
       case 'requeue':
-        return this.#someOf([...this.#held.keys()]).flatMap(id => [id, this.#charge(id)])
+        return this.#someOf([...this.#held.keys()]).flatMap(id => [id, this.#chance(0.5) ? '' : this.#charge(id)])
       case 'cancel':
         return this.#someOf([...(this.#chance(0.8) ? this.#waiting : this.#held).keys()])
       case 'report':

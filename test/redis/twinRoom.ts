@@ -62,7 +62,7 @@ export class TwinRoom {
         return chunks(args, 2).map(([id, charged]) => Number(room.settle(String(id), Number(charged), nowMs)))
       case 'requeue':
         return chunks(args, 2).map(([id, charged]) => {
-          const entry = room.requeue(String(id), Number(charged), nowMs)
+          const entry = room.requeue(String(id), charged === '' ? undefined : Number(charged), nowMs)
           return entry ? entryResult(entry) : ['unknown']
         })
       case 'cancel':

@@ -85,7 +85,7 @@ export class SimulatedLedger {
 
   requeue(gateway: string, ticketId: string): Answer<Entry | undefined> {
     return this.#serve(gateway, () => {
-      const entry = this.room.requeue(ticketId, this.#reserved.get(ticketId)?.tokens ?? 0, this.nowMs)
+      const entry = this.room.requeue(ticketId, undefined, this.nowMs)
       this.#reserved.delete(ticketId)
       if (entry?.kind === 'refused') this.#forget(ticketId)
       return entry

@@ -48,8 +48,8 @@ export class RoomBench {
     return settled
   }
 
-  /** By default what was reserved. */
-  requeue(id: string, chargedTokens = this.#asks.get(id)!.tokens): Entry | undefined {
+  /** By default it was throttled. */
+  requeue(id: string, chargedTokens?: number): Entry | undefined {
     this.running.delete(id)
     const entry = this.room.requeue(id, chargedTokens, this.nowMs)
     this.#record()

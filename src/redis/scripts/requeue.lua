@@ -4,7 +4,7 @@
 -- KEYS[1]   the model's prefix
 -- ARGV[1]   now in whole microseconds; '' = Redis's TIME
 -- ARGV[2]   the calling gateway
--- ARGV[3…]  two an item: ticket id, charged tokens
+-- ARGV[3…]  two an item: ticket id, charged tokens ('' = it was throttled, and nothing comes back)
 -- replies   { napMs, results, grants } (see acquire.lua); a result is one of acquire's (refused: always 'wait-too-long'), or
 --           { 'unknown' }: no such reservation
 -- errors    NOSTATE
@@ -21,7 +21,7 @@ end
 
 -- From the pool that threw it back, if another can take it; when all others have thrown it back lately too, from this one
 -- alone. Then that pool rests after a throttle, longer each time.
-local function keepAway(ticket, poolName, chargedTokens)
+local function keepAway(ticket, poolName, isThrottled)
   local others, areAllBarred = false, true
   for _, pool in ipairs(room.pools) do
     if pool.name ~= poolName and pool.gate ~= SHUT and ticket.tokens <= pool.mostTokens then
@@ -30,7 +30,7 @@ local function keepAway(ticket, poolName, chargedTokens)
     end
   end
   local pool = rooms.poolNamed(room, poolName)
-  if areAllBarred and pool and chargedTokens >= ticket.tokens then
+  if areAllBarred and pool and isThrottled then
     local holdMs = min(SHORTEST_HOLD_MS * 2 ^ ticket.requeues, LONGEST_HOLD_MS)
     pool.heldUntilMs = max(pool.heldUntilMs, now + holdMs)
   end
@@ -44,8 +44,8 @@ local function requeue(id, chargedTokens)
   call('ZADD', PREFIX .. 'gateways', now - room.skewMs, ticket.gateway)
   local pool = rooms.poolNamed(room, poolName)
   local bucket = pool and pool.tokens
-  if bucket then bucket.level = min(bucket.burst, bucket.level + (ticket.tokens - chargedTokens)) end
-  keepAway(ticket, poolName, chargedTokens)
+  if bucket then bucket.level = min(bucket.burst, bucket.level + (ticket.tokens - (chargedTokens or ticket.tokens))) end
+  keepAway(ticket, poolName, not chargedTokens)
   local isOver = ticket.requeues >= MAX_REQUEUES or ticket.deadlineMs <= now - room.skewMs
   ticket.requeues = ticket.requeues + 1
   waiters.keep(room, ticket)
