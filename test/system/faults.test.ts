@@ -9,7 +9,8 @@ import { assertRefusal, call, PROTOCOLS, useTestCredentials } from '../support/w
 
 const TIMEOUTS = `
 upstream: { connectTimeoutMs: 500, headersTimeoutMs: 300, idleTimeoutMs: 300 }
-retries: { maxAttempts: 2, baseMs: 1, budgetPerS: 1000 }`
+retries: { maxAttempts: 2, baseMs: 1, budgetPerS: 1000 }
+breaker: { failures: 1000, failureShare: 1, minCalls: 100000 }`
 const STREAM = '/model/any.model/converse-stream'
 const OK = 'HTTP/1.1 200 OK\r\n'
 
