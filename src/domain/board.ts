@@ -101,7 +101,7 @@ export class Board {
 function newTally(): Tally {
   const throttled = { throttledRequests: 0, throttledTokens: 0, throttledUnclear: 0 }
   return {
-    counts: { sent: 0, accepted: 0, ...throttled, succeeded: 0, failed: 0, tokens: 0 },
+    counts: { sent: 0, accepted: 0, ...throttled, succeeded: 0, failed: 0, unheard: 0, tokens: 0 },
     failedInRow: 0,
     rowSinceMs: 0,
     failures: 0,

@@ -51,6 +51,8 @@ export interface BreakerNews {
   throttled: number
   succeeded: number
   failed: number
+  /** Turns that told nothing. */
+  unheard: number
   failedInRow: number
   gate: number
 }
@@ -190,6 +192,9 @@ function probed(state: HalfOpen, news: BreakerNews, { rampMs }: BreakerSettings,
     return { state: after, gate: OPEN_TO_ALL, reason: 'probes-succeeded' }
   }
   if (news.gate < SHUT) return { state: { ...state, outMs: nowMs }, gate: probes - ended }
+  // A probe that told nothing was none: its client left, or it was never sent.
+  const lost = Math.min(news.unheard, probes - ended - Math.max(0, news.gate))
+  if (lost > 0) return { state: { ...state, outMs: nowMs }, gate: Math.max(0, news.gate) + lost }
   // Probes that nobody has asked for yet are not late.
   if (news.gate > SHUT) return { state: { ...state, outMs: nowMs }, gate: news.gate }
   const outMs = Math.min(state.outMs, nowMs)

@@ -18,6 +18,8 @@ export interface PoolCounts {
   succeeded: number
   /** 5xx, time-outs, connection errors, streams cut before their first byte. */
   failed: number
+  /** Turns that told nothing: not used, or given up by the client before a word of Bedrock's. */
+  unheard: number
   /** Quota tokens: reserved at the send, corrected (also below 0) at the settlement. */
   tokens: number
 }

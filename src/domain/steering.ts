@@ -124,6 +124,7 @@ function stepPool(
       throttled: counts.throttledRequests + counts.throttledTokens + counts.throttledUnclear,
       succeeded: counts.succeeded,
       failed: counts.failed,
+      unheard: counts.unheard,
       failedInRow: report.failedInRow,
       gate: report.gate,
     },

@@ -46,6 +46,7 @@ export class Attempt implements Receiver {
   async over(presence: Presence, send: () => () => boolean): Promise<void> {
     if (presence.isGone) {
       this.#state = { kind: 'aborted', sent: false }
+      this.#signal?.abandoned()
       return
     }
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -58,6 +59,7 @@ export class Attempt implements Receiver {
 
   #abort(abandon: () => boolean): void {
     if (this.#isOver()) return
+    if (this.#state.kind === 'sent') this.#signal?.abandoned()
     this.#state = { kind: 'aborted', sent: abandon() }
     this.#ended()
   }

@@ -136,6 +136,7 @@ export class Gateway implements Handler {
         ? await this.#sendOnce(errand, settings, held)
         : { kind: 'refused' as const, refusal: unknownPool(pool) }
       if (!(attempt instanceof Attempt)) {
+        errand.loop?.signals.unused(pool)
         conclude(attempt, held, errand)
         return 'unsent'
       }

@@ -30,18 +30,27 @@ export class Signals {
 
   /** A call goes out now. `tokens`: what is reserved for it. */
   sent(pool: string, tokens: number): SendSignal {
-    let tally = this.#pools.get(pool)
-    if (!tally) {
-      tally = new PoolTally(this.#clock, this.#onFailure)
-      this.#pools.set(pool, tally)
-    }
-    return tally.sent(tokens, this.#clock.nowMs())
+    return this.#tally(pool).sent(tokens, this.#clock.nowMs())
+  }
+
+  /** A turn in the pool was not used. */
+  unused(pool: string): void {
+    this.#tally(pool).add('unheard')
   }
 
   /** Young calls remain: there will be news though nothing happens. */
   get isYoung(): boolean {
     for (const tally of this.#pools.values()) if (tally.isYoung) return true
     return false
+  }
+
+  #tally(pool: string): PoolTally {
+    let tally = this.#pools.get(pool)
+    if (!tally) {
+      tally = new PoolTally(this.#clock, this.#onFailure)
+      this.#pools.set(pool, tally)
+    }
+    return tally
   }
 
   /** What there is to say, pools without news left out. It starts anew from nothing. */
@@ -190,6 +199,14 @@ export class SendSignal {
     this.#tally.failed(this.sentMs)
   }
 
+  /** Its client left before a word of Bedrock's. */
+  abandoned(): void {
+    if (this.#isOver) return
+    this.#isDecided = true
+    this.#isOver = true
+    this.#tally.add('unheard')
+  }
+
   /** What it was charged in the end. */
   settled(tokens: number): void {
     if (this.#isThrottled || tokens === this.#tokens) return
@@ -207,6 +224,7 @@ function noCounts(): PoolCounts {
     throttledUnclear: 0,
     succeeded: 0,
     failed: 0,
+    unheard: 0,
     tokens: 0,
   }
 }

@@ -13,6 +13,7 @@ export function newsArgs(news: PoolNews[]): (string | number)[] {
     c.throttledUnclear,
     c.succeeded,
     c.failed,
+    c.unheard,
     c.tokens,
     failedInRow,
     youngestGoodMs ?? '',
@@ -42,7 +43,7 @@ export function readReport(reply: ScriptReply): Report {
 
 function readPool([pool, ...rest]: ScriptReply[]): PoolReport {
   const figures = rest.map(Number)
-  const [failedInRow, gate, requestsLimit, tokensLimit, requests, tokens] = figures.slice(8) as [
+  const [failedInRow, gate, requestsLimit, tokensLimit, requests, tokens] = figures.slice(9) as [
     number,
     number,
     number,
@@ -61,15 +62,10 @@ function readPool([pool, ...rest]: ScriptReply[]): PoolReport {
 }
 
 function readCounts(figures: number[]): PoolCounts {
-  const [sent, accepted, throttledRequests, throttledTokens, throttledUnclear, succeeded, failed, tokens] = figures as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
-  return { sent, accepted, throttledRequests, throttledTokens, throttledUnclear, succeeded, failed, tokens }
+  const [sent, accepted, throttledRequests, throttledTokens, throttledUnclear, ...rest] = figures as Nine
+  const [succeeded, failed, unheard, tokens] = rest
+  const throttled = { throttledRequests, throttledTokens, throttledUnclear }
+  return { sent, accepted, ...throttled, succeeded, failed, unheard, tokens }
 }
+
+type Nine = [number, number, number, number, number, number, number, number, number]

@@ -62,6 +62,7 @@ const NOTHING: PoolCounts = {
   throttledUnclear: 0,
   succeeded: 0,
   failed: 0,
+  unheard: 0,
   tokens: 0,
 }
 

@@ -31,7 +31,7 @@ export const board: Record<string, Check> = {
     const bench = await opened(trial)
     await bench.report(0)
     for (let at = 1; at < bench.gateways; at++) {
-      await bench.report(at, { sent: 3, accepted: 2, throttledRequests: 1, tokens: 7.25 })
+      await bench.report(at, { sent: 3, accepted: 2, throttledRequests: 1, unheard: 3, tokens: 7.25 })
       await bench.report(at, { sent: 1, throttledTokens: 1, throttledUnclear: 2 })
     }
     const others = bench.gateways - 1
@@ -44,6 +44,7 @@ export const board: Record<string, Check> = {
       throttledUnclear: 2 * others,
       succeeded: 4,
       failed: 0,
+      unheard: 3 * others,
       tokens: 7.25 * others - 0.5,
     })
     const again = told(await bench.report(0))

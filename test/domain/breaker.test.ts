@@ -23,7 +23,7 @@ const SETTINGS = {
   longestShutMs: 60_000,
   rampMs: 30_000,
 }
-const QUIET = { accepted: 0, throttled: 0, succeeded: 0, failed: 0, failedInRow: 0 }
+const QUIET = { accepted: 0, throttled: 0, succeeded: 0, failed: 0, unheard: 0, failedInRow: 0 }
 const FAILED = { failed: 5, failedInRow: 5 }
 
 /** A breaker with the gate it steers, in steps of 250 ms. */
@@ -245,6 +245,16 @@ test('a probe that never ends is followed by one more a minute later; one that n
   bench.sendProbes()
   assert.equal(bench.step({ succeeded: 1 }).gate, 3)
   assert.equal(bench.step({}, 600_000).gate, 3)
+})
+
+test('a probe that told nothing is followed by another at once', () => {
+  const bench = new Bench().probing().sendProbes().step({ unheard: 1 })
+  assert.deepEqual([bench.kind(), bench.gate], ['half-open', 1])
+  bench.sendProbes().step({ succeeded: 1 })
+  bench.gate = 1
+  assert.equal(bench.step({ unheard: 2 }).gate, 3, 'one is still to go, two are lost')
+  bench.sendProbes()
+  assert.equal(bench.step({ succeeded: 2, unheard: 9 }).gate, 1, 'never more than the phase has')
 })
 
 test('a gate that a new room has forgotten is told again', () => {

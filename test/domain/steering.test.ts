@@ -15,6 +15,7 @@ const NOTHING: PoolCounts = {
   throttledUnclear: 0,
   succeeded: 0,
   failed: 0,
+  unheard: 0,
   tokens: 0,
 }
 const SETTINGS: SteeringSettings = {
@@ -240,6 +241,7 @@ const counts = fc.record({
   throttledUnclear: fc.nat(2),
   succeeded: fc.nat(5),
   failed: fc.oneof(fc.constant(0), fc.nat(6)),
+  unheard: fc.nat(2),
   tokens: fc.integer({ min: -50_000, max: 50_000 }),
 })
 const step = fc.record({

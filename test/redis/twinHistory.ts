@@ -202,7 +202,16 @@ export class History {
     const counts = [9, 9, 1, 1, 1].map(most => wholeBetween(this.#dice, 0, most))
     const tokens = (this.#dice() - 0.2) * 1_000
     const goodMs = succeeded > 0 ? wholeBetween(this.#dice, 0, oneOf(this.#dice, [10, 2_000])) : ''
-    return [this.#somePool(), ...counts, succeeded, failed, tokens, this.#chance(0.2) ? 0 : failed, goodMs]
+    return [
+      this.#somePool(),
+      ...counts,
+      succeeded,
+      failed,
+      wholeBetween(this.#dice, 0, 2),
+      tokens,
+      this.#chance(0.2) ? 0 : failed,
+      goodMs,
+    ]
   }
 
   #steering(): (string | number)[] {

@@ -76,7 +76,7 @@ export class TwinRoom {
       case 'configure':
         return [this.#configure(args, nowMs)]
       case 'report':
-        return [this.#board.report(gateway, chunks(args, 11).map(newsOf), nowMs)]
+        return [this.#board.report(gateway, chunks(args, 12).map(newsOf), nowMs)]
       case 'steer': {
         const pools = chunks(args.slice(1), 5).map(([pool, requests, tokens, gate, failures]) => ({
           pool: String(pool),
@@ -160,12 +160,19 @@ function settingsOf(args: (string | number)[]): RoomSettings {
 }
 
 function newsOf(args: (string | number)[]): PoolNews {
-  const [sent, accepted, requests, tokens, unclear, succeeded, failed, charged, failedInRow, goodMs] = args
+  const [sent, accepted, requests, tokens, unclear, succeeded, failed, unheard, charged, failedInRow, goodMs] = args
     .slice(1)
     .map(Number)
   const throttled = { throttledRequests: requests!, throttledTokens: tokens!, throttledUnclear: unclear! }
-  const counts = { sent: sent!, accepted: accepted!, ...throttled, succeeded: succeeded!, failed: failed! }
-  const good = args[10] === '' ? {} : { youngestGoodMs: goodMs! }
+  const counts = {
+    sent: sent!,
+    accepted: accepted!,
+    ...throttled,
+    succeeded: succeeded!,
+    failed: failed!,
+    unheard: unheard!,
+  }
+  const good = args[11] === '' ? {} : { youngestGoodMs: goodMs! }
   return { pool: String(args[0]), counts: { ...counts, tokens: charged! }, failedInRow: failedInRow!, ...good }
 }
 

@@ -258,6 +258,7 @@ function nothing(): PoolCounts {
     throttledUnclear: 0,
     succeeded: 0,
     failed: 0,
+    unheard: 0,
     tokens: 0,
   }
 }

@@ -90,6 +90,7 @@ function added(a: PoolCounts | undefined, b: PoolCounts | undefined): PoolCounts
     throttledUnclear: sum('throttledUnclear'),
     succeeded: sum('succeeded'),
     failed: sum('failed'),
+    unheard: sum('unheard'),
     tokens: sum('tokens'),
   }
 }
