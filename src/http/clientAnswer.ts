@@ -135,8 +135,15 @@ function noteHeaders(notes: Notes): string[] {
 
 /** What HTTP/2 may carry once only (RFC 9110); node throws at a second, so the first is kept. */
 const SINGLE = new Set([
+  'access-control-allow-credentials',
+  'access-control-max-age',
   'age',
+  'content-encoding',
+  'content-language',
   'content-length',
+  'content-location',
+  'content-md5',
+  'content-range',
   'content-type',
   'date',
   'etag',
@@ -145,6 +152,8 @@ const SINGLE = new Set([
   'location',
   'retry-after',
   'server',
+  'tk',
+  'x-content-type-options',
 ])
 
 /** Where the body goes. In HTTP/2 the stream itself, so that `writeHead` can say how it ends. */
