@@ -9,6 +9,7 @@ import { isRescuableRefusal, isRescuableStatus } from './rescuable.ts'
 const MOST_HELD_BYTES = 64 * 1024
 /** … and so is one that takes so long to arrive. */
 const LONGEST_HELD_MS = 2_000
+const UNSENDABLE: Refusal = { code: 'upstream-invalid', message: "The head of Bedrock's answer cannot be passed on." }
 
 type Held =
   | { kind: 'refusal'; refusal: Refusal; notes: Notes | undefined }
@@ -27,6 +28,7 @@ export class Guard implements Answer {
   readonly #answer: Answer
   readonly #clock: Clock
   #held: Held | undefined
+  #refusal: Refusal | undefined
   #stopWaiting: () => void = () => {}
 
   constructor(answer: Answer, clock: Clock) {
@@ -41,6 +43,11 @@ export class Guard implements Answer {
     return held.kind === 'refusal' ? held.refusal.code : String(held.status)
   }
 
+  /** What its client was told when the head that had been held back could not be written. */
+  get refusal(): Refusal | undefined {
+    return this.#refusal
+  }
+
   head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
     if (!isRescuableStatus(status)) {
       this.#answer.head(status, headers, notes, flow)
@@ -53,7 +60,7 @@ export class Guard implements Answer {
   data(chunk: Buffer): void {
     const held = this.#held
     if (held?.kind !== 'reply') {
-      this.#answer.data(chunk)
+      if (!this.#refusal) this.#answer.data(chunk)
       return
     }
     // A copy: a chunk may be a corner of a larger buffer.
@@ -64,12 +71,12 @@ export class Guard implements Answer {
 
   end(): void {
     if (this.#held?.kind === 'reply') this.#over('end')
-    else this.#answer.end()
+    else if (!this.#refusal) this.#answer.end()
   }
 
   cut(): void {
     if (this.#held?.kind === 'reply') this.#over('cut')
-    else this.#answer.cut()
+    else if (!this.#refusal) this.#answer.cut()
   }
 
   refuse(refusal: Refusal, notes?: Notes): void {
@@ -87,7 +94,14 @@ export class Guard implements Answer {
       this.#answer.refuse(held.refusal, held.notes)
       return
     }
-    this.#answer.head(held.status, held.headers, held.notes, held.flow)
+    try {
+      this.#answer.head(held.status, held.headers, held.notes, held.flow)
+    } catch {
+      // Whoever sent the head has gone on since.
+      this.#refusal = UNSENDABLE
+      this.#answer.refuse(UNSENDABLE, held.notes)
+      return
+    }
     for (const chunk of held.chunks) this.#answer.data(chunk)
     if (held.ending === 'end') this.#answer.end()
     else if (held.ending === 'cut') this.#answer.cut()
