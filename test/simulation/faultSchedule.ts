@@ -19,8 +19,8 @@ const LONGEST_MS = 300_000
 /** Gates that shut open again, paces arrive. */
 const REST_MS = 900_000
 const MOST_FAULTS = 5
-/** Whoever leaves, and shares its call with nobody, is seen to the door within this. */
-const LEAVES_WITHIN_MS = 50
+/** A call that nobody wants any more is seen to the door within this. */
+const LEAVES_WITHIN_MS = 100
 
 export interface Figures {
   requests: number
@@ -52,6 +52,8 @@ class ScheduleRun {
   readonly #bedrock: VirtualBedrock
   readonly #whole: WholeGateway
   readonly #clients = new Map<string, VirtualClient>()
+  /** Who asked for the same. */
+  readonly #sharing = new Map<string, VirtualClient[]>()
   /** By ticket. */
   readonly #sends = new Map<string, number>()
   /** Asked, and not yet ended. */
@@ -118,6 +120,8 @@ class ScheduleRun {
     client.happened('arrival')
     this.#open += 1
     const invocation = this.#invocation(asked, client)
+    const key = `${invocation.request.rawUrl} ${asked.body}`
+    this.#sharing.set(key, [...(this.#sharing.get(key) ?? []), client])
     const lines = this.#whole.finished.length
     try {
       await this.#whole.book.handle(invocation, client)
@@ -128,12 +132,19 @@ class ScheduleRun {
       this.#fault(`${id} rejected: ${error instanceof Error ? error.stack : error}`)
     }
     this.#open -= 1
-    const isAlone = invocation.model?.coalesce === 'off' || !invocation.demand
-    const overdueMs = this.#time.nowMs() - (client.leftMs ?? this.#time.nowMs()) - LEAVES_WITHIN_MS
-    if (isAlone && overdueMs > 0) this.#fault(`${id} has left, and is seen to for ${overdueMs} ms more`)
+    const overdueMs = this.#time.nowMs() - this.#wantedUntilMs(client, invocation) - LEAVES_WITHIN_MS
+    if (overdueMs > 0) this.#fault(`${id} has left, and is seen to for ${overdueMs} ms more`)
     const isToRepeat = client.hasLeft || client.refusal?.retryAfterMs !== undefined || (client.status ?? 200) >= 429
     if (again < asked.sdkRetries && isToRepeat)
       this.#time.after(asked.sdkPauseMs, () => void this.#ask(asked, again + 1))
+  }
+
+  /** When it left, and the last who may have shared its call has left or been answered. */
+  #wantedUntilMs(client: VirtualClient, { model, demand, request }: Invocation): number {
+    const nowMs = this.#time.nowMs()
+    const key = `${request.rawUrl} ${request.body}`
+    const sharing = model?.coalesce === 'off' || !demand ? [] : this.#sharing.get(key)!
+    return Math.max(client.leftMs ?? nowMs, ...sharing.map(one => one.leftMs ?? one.overMs ?? nowMs))
   }
 
   #invocation(asked: DrawnRequest, client: VirtualClient): Invocation {
@@ -175,7 +186,7 @@ class ScheduleRun {
   }
 
   #sample(): void {
-    const { rooms, sends, book, kept } = this.#whole
+    const { rooms, sends, book, kept, clock } = this.#whole
     const nowMs = this.#time.nowMs() + this.#whole.clock.aheadMs
     for (const [name, { keeper, turns }] of rooms) {
       const { classes, clients, reserved } = keeper.room.snapshot(100, nowMs)
@@ -190,6 +201,12 @@ class ScheduleRun {
     const { depth, limit } = sends.reading()
     if (sending < 0 || waiting < 0 || depth > limit) this.#fault(`the send stage has ${sending} and ${waiting} waiting`)
     if (book.inFlight !== this.#open) this.#fault(`the book says ${book.inFlight} in flight, there are ${this.#open}`)
+    for (const [owner, timers] of clock.live) {
+      // A room has one timer to wake up by, and one for each who waits; all others one for each request at most.
+      const waiting = [...rooms.values()].reduce((sum, { keeper }) => sum + keeper.waiting + 1, 0)
+      const most = owner === 'room' ? waiting : owner === 'control' ? rooms.size : this.#open
+      if (timers > most) this.#fault(`${timers} timers of ${owner}, more than ${most}`)
+    }
     if (kept.bytes < 0) this.#fault(`${kept.bytes} bytes kept for shared calls`)
   }
 

@@ -31,7 +31,7 @@ export class VirtualClient implements Answer {
   notes: Notes | undefined
   refusal: Refusal | undefined
   leftMs: number | undefined
-  isOver = false
+  overMs: number | undefined
   readonly #parts: ClientParts
   readonly #chunks: Buffer[] = []
   #flow: FlowControl = { pause() {}, resume() {} }
@@ -45,6 +45,10 @@ export class VirtualClient implements Answer {
 
   get hasLeft(): boolean {
     return this.leftMs !== undefined
+  }
+
+  get isOver(): boolean {
+    return this.overMs !== undefined
   }
 
   /** What it asked for has reached this point. */
@@ -104,7 +108,7 @@ export class VirtualClient implements Answer {
   /** Its line in the log says what it saw. */
   over(run: Finished, invocation: Invocation): void {
     if (this.isOver) this.#fault('is written down twice')
-    this.isOver = true
+    this.overMs = this.#parts.time.nowMs()
     const { outcome } = run
     const saw = { answered: 'whole', refused: 'refused', cut: 'cut', aborted: 'left', rescued: 'never' }[outcome]
     const isSeen = saw === this.state || (this.hasLeft && (saw === 'left' || this.state === 'waiting'))

@@ -8,6 +8,7 @@ import { SHUT } from '../../src/domain/pool.ts'
 import type { PoolNews, Report, Steering } from '../../src/domain/poolReport.ts'
 import type { RetrySettings } from '../../src/domain/retryBudget.ts'
 import { type SteeringEvent, type SteeringSettings, standings, steer } from '../../src/domain/steering.ts'
+import type { AnswerStore } from '../../src/gateway/answerPorts.ts'
 import { Book } from '../../src/gateway/book.ts'
 import { Coalescer } from '../../src/gateway/coalescer.ts'
 import { ControlLoop } from '../../src/gateway/controlLoop.ts'
@@ -78,6 +79,7 @@ export class SteppedClock {
 
 export const STALE = { maxAnswerBytes: 8 * 1024, maxBytes: 32 * 1024, shared: false }
 const LONGEST_LATE_MS = 5
+const LONGEST_MOMENT_MS = 60
 
 /** A room that is held to the ledger's promises. */
 export class WatchedRoom implements RoomLedger {
@@ -92,6 +94,8 @@ export class WatchedRoom implements RoomLedger {
   readonly #fault: (what: string) => void
   /** When each shut gate was first seen to be shut. */
   readonly #shutMs = new Map<string, number>()
+  /** What a gate that lets in so many has let in less than that. */
+  readonly #probes = new Map<string, number>()
 
   constructor(keeper: RoomKeeper, time: VirtualClock, clock: SteppedClock, fault: (what: string) => void) {
     this.keeper = keeper
@@ -139,7 +143,12 @@ export class WatchedRoom implements RoomLedger {
   }
 
   async steer(steering: Steering): Promise<void> {
-    for (const { pool, gate } of steering.pools) if (gate !== undefined && gate !== SHUT) this.#shutMs.delete(pool)
+    for (const { pool, gate } of steering.pools) {
+      if (gate === undefined) continue
+      if (gate !== SHUT) this.#shutMs.delete(pool)
+      if (gate > SHUT) this.#probes.set(pool, gate)
+      else this.#probes.delete(pool)
+    }
     await this.keeper.steer(steering)
     this.noteGates()
   }
@@ -160,6 +169,9 @@ export class WatchedRoom implements RoomLedger {
       if (this.turns.has(ask.ticketId)) this.#fault(`${ask.ticketId} is granted twice`)
       this.turns.set(ask.ticketId, outcome.pool)
       this.granted += 1
+      const probes = this.#probes.get(outcome.pool)
+      if (probes !== undefined) this.#probes.set(outcome.pool, probes - 1)
+      if (probes === 0) this.#fault(`${ask.ticketId} is granted ${outcome.pool} beyond its probes`)
       if ((this.#shutMs.get(outcome.pool) ?? nowMs) < nowMs)
         this.#fault(`${ask.ticketId} is granted ${outcome.pool}, which is shut`)
     }
@@ -262,6 +274,16 @@ export class WholeGateway {
     })
   }
 
+  /** As a store elsewhere is: it takes a moment, in which its client may leave. */
+  #distant(answers: AnswerStore): AnswerStore {
+    const { time, dice } = this.#parts
+    const moment = () => new Promise<void>(resolve => void time.after(dice() * LONGEST_MOMENT_MS, resolve))
+    return {
+      get: (model, key) => moment().then(() => answers.get(model, key)),
+      put: (model, key, reply) => moment().then(() => answers.put(model, key, reply)),
+    }
+  }
+
   #around(gateway: Gateway): Coalescer {
     const { fault } = this.#parts
     const use = new QuotaUse(() => this.#ledger.status(), this.clock.of('quota use'))
@@ -270,7 +292,7 @@ export class WholeGateway {
     const fallbacks = new FallbackChain({
       inner: rightSizer,
       clock,
-      answers: this.answers,
+      answers: this.#distant(this.answers),
       stale: STALE,
       mock: ({ id, request }, text) =>
         mockReply({ ...request, modelId: request.modelId ?? '', requestId: id, nowMs: clock.nowMs() }, text),
