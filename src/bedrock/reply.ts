@@ -124,12 +124,12 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
     for (const chunk of chunks) this.#receiver.data(chunk)
   }
 
-  /** By a timer, where nobody else would catch what a head that cannot be written throws. */
+  /** A head that cannot be written ends the call, as it does where undici is the one that hears of it. */
   #handOnLate(controller: Dispatcher.DispatchController): void {
     try {
       this.#handOn(this.#held)
     } catch (error) {
-      controller.abort(error as Error)
+      controller.abort(error instanceof Error ? error : new Error(String(error)))
     }
   }
 

@@ -79,12 +79,12 @@ export class FallbackChain implements Handler {
       if (capture) this.#keep(capture, run, invocation, model)
     }
     const { reason } = guard
-    if (reason === undefined) return run
+    if (reason === undefined) return seen(run, guard)
     const rescued = await this.#rescue({ invocation, model, answer, run, reason, startedMs })
     if (rescued) return rescued
     if (invocation.presence.isGone) return { ...run, outcome: 'aborted', refusal: undefined }
     guard.deliver()
-    return run
+    return seen(run, guard)
   }
 
   /** Of no fault, exception or half answer anything is kept. */
@@ -115,7 +115,12 @@ export class FallbackChain implements Handler {
     const reply = kind === 'stale' ? await this.#stale(rescue) : this.#parts.mock(invocation, model.mockText)
     if (!reply || invocation.presence.isGone) return undefined
     const notes: Notes = { waitMs: run.waitMs, attempts: run.attempts, fallback: kind }
-    answer.head(reply.status, reply.headers, notes, NO_FLOW)
+    try {
+      answer.head(reply.status, reply.headers, notes, NO_FLOW)
+    } catch {
+      // Kept for a client whose protocol could carry it.
+      return undefined
+    }
     if (reply.body.length > 0) answer.data(reply.body)
     answer.end()
     this.#tell(rescue, kind)
@@ -151,4 +156,9 @@ export class FallbackChain implements Handler {
   #tell({ invocation, model, reason }: Rescue, kind: FallbackKind): void {
     this.#parts.fellBack({ requestId: invocation.id, model: model.name, kind, reason })
   }
+}
+
+/** The run as its client saw it end. */
+function seen(run: Finished, { refusal }: Guard): Finished {
+  return refusal ? { ...run, outcome: 'refused', status: undefined, refusal } : run
 }

@@ -2,7 +2,6 @@
 // back, everything else passes at once, unchanged.
 import type { Clock } from '../domain/clock.ts'
 import type { Refusal } from '../domain/refusal.ts'
-import { UNSENDABLE } from './attempt.ts'
 import type { Answer, FlowControl, Notes } from './ports.ts'
 import { isRescuableRefusal, isRescuableStatus } from './rescuable.ts'
 
@@ -10,6 +9,7 @@ import { isRescuableRefusal, isRescuableStatus } from './rescuable.ts'
 const MOST_HELD_BYTES = 64 * 1024
 /** … and so is one that takes so long to arrive. */
 const LONGEST_HELD_MS = 2_000
+const UNSENDABLE: Refusal = { code: 'upstream-invalid', message: "The head of Bedrock's answer cannot be passed on." }
 
 type Held =
   | { kind: 'refusal'; refusal: Refusal; notes: Notes | undefined }
@@ -28,9 +28,8 @@ export class Guard implements Answer {
   readonly #answer: Answer
   readonly #clock: Clock
   #held: Held | undefined
+  #refusal: Refusal | undefined
   #stopWaiting: () => void = () => {}
-  /** Its client was refused instead: nothing may follow. */
-  #isUnsendable = false
 
   constructor(answer: Answer, clock: Clock) {
     this.#answer = answer
@@ -42,6 +41,11 @@ export class Guard implements Answer {
     const held = this.#held
     if (!held) return undefined
     return held.kind === 'refusal' ? held.refusal.code : String(held.status)
+  }
+
+  /** What its client was told when the head that had been held back could not be written. */
+  get refusal(): Refusal | undefined {
+    return this.#refusal
   }
 
   head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
@@ -56,7 +60,7 @@ export class Guard implements Answer {
   data(chunk: Buffer): void {
     const held = this.#held
     if (held?.kind !== 'reply') {
-      if (!this.#isUnsendable) this.#answer.data(chunk)
+      if (!this.#refusal) this.#answer.data(chunk)
       return
     }
     // A copy: a chunk may be a corner of a larger buffer.
@@ -67,12 +71,12 @@ export class Guard implements Answer {
 
   end(): void {
     if (this.#held?.kind === 'reply') this.#over('end')
-    else if (!this.#isUnsendable) this.#answer.end()
+    else if (!this.#refusal) this.#answer.end()
   }
 
   cut(): void {
     if (this.#held?.kind === 'reply') this.#over('cut')
-    else if (!this.#isUnsendable) this.#answer.cut()
+    else if (!this.#refusal) this.#answer.cut()
   }
 
   refuse(refusal: Refusal, notes?: Notes): void {
@@ -93,8 +97,8 @@ export class Guard implements Answer {
     try {
       this.#answer.head(held.status, held.headers, held.notes, held.flow)
     } catch {
-      // Perhaps told by a timer, where nobody else would catch it.
-      this.#isUnsendable = true
+      // Whoever sent the head has gone on since.
+      this.#refusal = UNSENDABLE
       this.#answer.refuse(UNSENDABLE, held.notes)
       return
     }

@@ -62,7 +62,7 @@ export class Participant implements Answer {
   /** What it leads, as its own invocation with what is left of its time. */
   lead(run: (invocation: Invocation) => Promise<Finished>): Promise<Finished> {
     this.#forgetDeadline()
-    this.#waitedMs = this.#clock.nowMs() - this.#arrivedMs
+    this.#waitedMs = Math.max(0, this.#clock.nowMs() - this.#arrivedMs)
     const maxWaitMs = Math.max(0, this.invocation.maxWaitMs - this.#waitedMs)
     this.#run = run({ ...this.invocation, maxWaitMs })
     return this.#run
@@ -104,7 +104,7 @@ export class Participant implements Answer {
 
   head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
     this.granted()
-    this.#firstByteMs = this.#clock.nowMs() - this.#turnMs!
+    this.#firstByteMs = Math.max(0, this.#clock.nowMs() - this.#turnMs!)
     this.#status = status
     this.#pool = notes.pool
     this.#notes = notes
@@ -147,6 +147,9 @@ export class Participant implements Answer {
     if (!run) return this.#followed(end)
     const led = { ...run, waitMs: run.waitMs + this.#waitedMs, totalMs: run.totalMs + this.#waitedMs }
     if (end === 'left') return { ...led, outcome: 'aborted', refusal: undefined }
+    // The answer that the others got may be one that its own protocol cannot carry.
+    if (end === 'refused' && led.outcome !== 'refused')
+      return { ...led, outcome: 'refused', status: undefined, refusal: this.#refusal }
     return end === 'cut' ? { ...led, outcome: 'cut' } : led
   }
 

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { KEPT_BYTES } from '../../src/gateway/recording.ts'
 import { seeded } from '../support/seeds.ts'
+import { VirtualClock } from '../support/virtualClock.ts'
 import { type Client, World } from './sharedCalls.ts'
 
 /** The whole answer, and the line of who did not pay for it. */
@@ -194,6 +195,39 @@ test('a fault of ours in the call is no end of the others', async () => {
   world.calls[1]!.whole('water')
   await world.settle()
   assert.deepEqual([other.text, other.ending], ['water', 'whole'])
+})
+
+test('whoever led and could not be given the head is written down as refused', async () => {
+  const world = new World()
+  const client = world.start()
+  client.head = () => {
+    throw new TypeError('no such header can be written')
+  }
+  await world.settle()
+  world.last.head()
+  await world.settle()
+  assert.equal(client.ending, 'upstream-invalid')
+  assert.equal(world.last.isAbandoned, true)
+  const { outcome, status, refusal } = client.finished!
+  assert.deepEqual([outcome, status, refusal?.code], ['refused', undefined, 'upstream-invalid'])
+})
+
+test('a clock that is set back makes no wait of less than nothing', async () => {
+  const time = new VirtualClock()
+  let aheadMs = 0
+  const world = new World(undefined, {
+    nowMs: () => time.nowMs() + aheadMs,
+    after: (delayMs, task) => time.after(delayMs, task),
+  })
+  await world.ask()
+  const other = await world.ask()
+  aheadMs = -5_000
+  world.calls[0]!.refuse('upstream-cut')
+  await world.settle()
+  world.calls[1]!.whole('water')
+  await world.settle()
+  const { waitMs, totalMs } = other.finished!
+  assert.deepEqual([waitMs, totalMs], [7, 11])
 })
 
 test("who has more time than the leader outlasts the leader's wait, with what is left of its own", async () => {

@@ -52,6 +52,49 @@ for (const status of [200, 400, 403, 404, 408, 413, 424, 429, 500, 502, 503, 504
   })
 }
 
+/** Of a client whose protocol cannot carry such a head. */
+function refusesHead(): never {
+  throw new TypeError('no such header can be written')
+}
+
+test('a head that was held back and cannot be written is a refusal', async () => {
+  const bench = new FallbackBench([modelOf('a', ['stale'])])
+  bench.endings.set('a', [{ kind: 'replies', status: 503, chunks: ['its words'] }])
+  const { answer, over } = bench.start('a')
+  answer.head = refusesHead
+  await bench.clock.advance(20_000)
+  const run = await over
+  assert.equal(answer.said, '[refused upstream-invalid]')
+  assert.deepEqual([run.outcome, run.status, run.refusal?.code], ['refused', undefined, 'upstream-invalid'])
+})
+
+test('one that cannot be written when it has been held back for too long is a refusal, and no fault in a timer', async () => {
+  const bench = new FallbackBench([modelOf('a', ['mock'])])
+  bench.endings.set('a', [{ kind: 'hangs', status: 503, chunks: ['its'] }])
+  const { answer, presence, over } = bench.start('a')
+  answer.head = refusesHead
+  await bench.clock.advance(20_000)
+  assert.equal(answer.said, '[refused upstream-invalid]')
+  presence.leave()
+  await over
+  assert.equal(answer.said, '[refused upstream-invalid]')
+})
+
+test('a kept answer that this client cannot be given leaves it to the next fallback', async () => {
+  const bench = new FallbackBench([modelOf('a', ['stale', 'mock'])])
+  bench.endings.set('a', [GOOD, DOWN])
+  await bench.call('a')
+  const { answer, over } = bench.start('a')
+  const { head } = answer
+  answer.head = () => {
+    answer.head = head
+    refusesHead()
+  }
+  await bench.clock.advance(20_000)
+  assert.equal((await over).fallback, 'mock')
+  assert.equal(answer.said, '[200]mock[end]')
+})
+
 test('without fallbacks an invocation is handed on as it is, and would wait for a pool to open', async () => {
   const bench = new FallbackBench([modelOf('a')])
   bench.endings.set('a', [DOWN])

@@ -13,8 +13,12 @@ export class VirtualClock implements Clock {
   #order = 0
   #tasks: Task[] = []
 
-  constructor(startMs = Date.UTC(2026, 10, 22)) {
+  readonly #turns: number
+
+  /** `turns` of the microtask queue after each task: enough for the longest chain of awaits that has to run out. */
+  constructor(startMs = Date.UTC(2026, 10, 22), turns = 10) {
     this.#nowMs = startMs
+    this.#turns = turns
   }
 
   nowMs(): number {
@@ -36,11 +40,11 @@ export class VirtualClock implements Clock {
 
   /** Runs what is due by `atMs`, letting promises settle between tasks, and stands there. */
   async runUntil(atMs: number): Promise<void> {
-    await settled()
+    await settled(this.#turns)
     for (let task = this.#next(atMs); task; task = this.#next(atMs)) {
       this.#nowMs = Math.max(this.#nowMs, task.atMs)
       task.run()
-      await settled()
+      await settled(this.#turns)
     }
     this.#nowMs = Math.max(this.#nowMs, atMs)
   }
@@ -87,7 +91,6 @@ function isBefore(a: Task, b: Task): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
 }
 
-/** Enough turns of the microtask queue for a chain of awaits to run out. */
-async function settled(): Promise<void> {
-  for (let i = 0; i < 10; i++) await Promise.resolve()
+async function settled(turns: number): Promise<void> {
+  for (let i = 0; i < turns; i++) await Promise.resolve()
 }
