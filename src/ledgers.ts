@@ -1,17 +1,20 @@
-// Which ledger: in memory without Redis, else shared through it.
+// Which ledger, and which count of clients' limits: in memory without Redis, else shared through it.
 import { readFileSync } from 'node:fs'
 import type { Config } from './config/schema.ts'
-import type { Ledger } from './gateway/ports.ts'
+import type { ClientLimits, Ledger } from './gateway/ports.ts'
 import { createMemoryLedger } from './memory/ledger.ts'
+import { MemoryClientLimits } from './memory/limits.ts'
 import { RoomKeeper } from './memory/roomKeeper.ts'
 import { connectRedis, type RedisLink } from './redis/connection.ts'
 import { createRedisLedger } from './redis/ledger.ts'
+import { RedisClientLimits } from './redis/limits.ts'
 import { newId, soon, systemClock, systemDice } from './system.ts'
 import type { Logger } from './telemetry/log.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 
 export interface BuiltLedger {
   ledger: Ledger
+  limits: ClientLimits
   /** Where it is shared, without secrets. */
   redis: string | undefined
   close: () => Promise<void>
@@ -19,9 +22,10 @@ export interface BuiltLedger {
 
 export async function buildLedger(config: Config, log: Logger, metrics: Metrics): Promise<BuiltLedger> {
   const { models, admission, redis } = config
+  const ownLimits = new MemoryClientLimits(systemClock)
   if (!redis) {
     const ledger = createMemoryLedger(models, admission, systemClock)
-    return { ledger, redis: undefined, close: async () => {} }
+    return { ledger, limits: ownLimits, redis: undefined, close: async () => {} }
   }
   const link = connectRedis(
     redis.url,
@@ -44,12 +48,21 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
       else log.warn({ model, redis: link.address, reason }, 'Redis is away: this gateway is on its own')
     },
   })
+  const limits = new RedisClientLimits({
+    link,
+    standIn: ownLimits,
+    clock: systemClock,
+    soon,
+    onCall: (call, ms, ok) => metrics.ledgerCalled('none', call, ms, ok),
+  })
   await ledger.start()
   void warnOfRedis(link, log)
   return {
     ledger,
+    limits,
     redis: link.address,
     async close() {
+      limits.close()
       await ledger.close()
       await link.close()
     },

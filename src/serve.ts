@@ -8,6 +8,7 @@ import { InputEstimate } from './domain/estimate.ts'
 import type { PoolSettings } from './domain/model.ts'
 import { Book } from './gateway/book.ts'
 import { Gateway } from './gateway/gateway.ts'
+import { Limited } from './gateway/limited.ts'
 import type { Invocation, Ledger } from './gateway/ports.ts'
 import { buildApp, type Readiness } from './http/app.ts'
 import { buildLedger } from './ledgers.ts'
@@ -114,7 +115,7 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     () => ledger.status(),
     () => book.inFlight,
   )
-  const { ledger, redis, close } = await buildLedger(config, log, metrics)
+  const { ledger, limits, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const gateway = new Gateway({
@@ -126,7 +127,15 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
     poolOf: (model, pool) => live.poolOf(model, pool),
     unmeteredPool: invocation => poolForRegionOf(invocation, live.pools()),
   })
-  const book = new Book(gateway, {
+  const limited = new Limited({
+    inner: gateway,
+    limits,
+    limitsOf: client => live.limitsOf(client),
+    estimates,
+    clock: systemClock,
+    onRefusal: (client, limit) => metrics.limitRefused(client, limit),
+  })
+  const book = new Book(limited, {
     finished(run) {
       metrics.finished(run)
       logFinished(log, run)
@@ -141,6 +150,7 @@ async function buildCore(config: Config, live: LiveSettings, log: Logger, farSid
       for (const { name, bytesPerToken } of models)
         if (!estimates.has(name)) estimates.set(name, new InputEstimate(bytesPerToken))
       ledger.configure(models, admission)
+      limits.keep(live.limitedClients())
     },
     async close() {
       await close()

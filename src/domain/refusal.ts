@@ -22,6 +22,8 @@ export type RefusalCode =
   | 'method-not-allowed'
   | 'body-too-large'
   | 'malformed-request'
+  | 'model-not-allowed'
+  | 'client-limit'
   | AdmissionCode
   | 'unknown-pool'
   | 'overloaded'

@@ -1,5 +1,6 @@
 // What the gateway needs from the world, in its own words. The adapters live in memory/, redis/, bedrock/, http/ and telemetry/.
 import type { Usage } from '../domain/charge.ts'
+import type { Denial, Levels, LimitSettings } from '../domain/limits/clientLimits.ts'
 import type { Flow, ModelSettings, PoolSettings } from '../domain/model.ts'
 import type { PoolQuota } from '../domain/pool.ts'
 import type { PoolNews, Report, Steering } from '../domain/poolReport.ts'
@@ -128,6 +129,22 @@ export interface ModelStatus extends RoomStatus {
   degraded?: string
 }
 
+// ---- a client's own limits ----
+
+/** Where it is kept what each client has used of its own limits. */
+export interface ClientLimits {
+  /** Of all limits or of none: a refused call takes nothing. `id`: the call's, unlike any other's. Never rejects. */
+  take(client: string, settings: LimitSettings, tokens: number, id: string): Admission | Promise<Admission>
+  /** The clients that have limits from now on: what others used is forgotten. */
+  keep(clients: ReadonlySet<string>): void
+  close(): void
+}
+
+export type Admission =
+  /** `end` is called once, when the call has ended: what it reserved becomes what it was charged. */
+  | { kind: 'allowed'; levels: Levels; end(chargedTokens: number): void }
+  | { kind: 'refused'; denial: Denial; levels: Levels }
+
 // ---- far side ----
 
 export interface FlowControl {
@@ -174,6 +191,14 @@ export interface Notes {
   fallback?: FallbackKind
   /** The output cap that Sluice gave the request. */
   outputCap?: number
+  /** How the client stands with its own limits. */
+  rateLimit?: RateLimitNote
+}
+
+/** The values of the headers RateLimit-Policy and RateLimit; `level` is absent when nothing was asked. */
+export interface RateLimitNote {
+  policy: string
+  level?: string
 }
 
 export type FallbackKind = 'stale' | 'model' | 'mock'
@@ -190,7 +215,7 @@ export interface Answer {
   end(): void
   /** The upstream broke off after the head: the client must see a broken answer, never one that looks whole. */
   cut(): void
-  refuse(refusal: Refusal, notes?: Notes): void
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void
 }
 
 /** One line of the day's book, written once an invocation has ended, however it did. */

@@ -100,7 +100,7 @@ export class ClientAnswer implements Answer {
     } else response.stream.close(HTTP2_INTERNAL_ERROR)
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     if (this.#response.headersSent || this.#body.destroyed) return
     const { status, headers, body } = refusalReply(refusal, this.#dialect, this.#requestId)
     writeHead(this.#response, status, notes ? headers.concat(noteHeaders(notes)) : headers)
@@ -124,15 +124,16 @@ function declaredLength(headers: string[]): number {
   return Number.NaN
 }
 
-function noteHeaders(notes: Notes): string[] {
-  const headers = [
-    'x-sluice-pool',
-    notes.pool,
-    'x-sluice-wait-ms',
-    String(Math.round(notes.waitMs)),
-    'x-sluice-attempts',
-    String(notes.attempts),
-  ]
+function noteHeaders(notes: Partial<Notes>): string[] {
+  const headers: string[] = []
+  if (notes.pool !== undefined) {
+    headers.push('x-sluice-pool', notes.pool, 'x-sluice-wait-ms', String(Math.round(notes.waitMs ?? 0)))
+    headers.push('x-sluice-attempts', String(notes.attempts))
+  }
+  if (notes.rateLimit) {
+    headers.push('ratelimit-policy', notes.rateLimit.policy)
+    if (notes.rateLimit.level !== undefined) headers.push('ratelimit', notes.rateLimit.level)
+  }
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 

@@ -27,6 +27,11 @@ export class Metrics {
     'status',
   ])
   readonly #refusals = this.#counter('sluice_refusals_total', 'Refusals, by code.', ['model', 'operation', 'code'])
+  readonly #limitRefusals = this.#counter(
+    'sluice_client_limit_refusals_total',
+    "Refusals by a client's own limits, by limit.",
+    ['client', 'limit'],
+  )
   readonly #tokens = this.#counter('sluice_tokens_total', 'Tokens that Bedrock reported, by kind.', [
     'model',
     'pool',
@@ -125,6 +130,11 @@ export class Metrics {
 
   refused(refusal: Refusal, operation: string, model = 'none'): void {
     this.#refusals.inc({ model, operation, code: refusal.code })
+  }
+
+  /** `client` is one that the config gives limits. */
+  limitRefused(client: string, limit: string): void {
+    this.#limitRefusals.inc({ client, limit })
   }
 
   finished(run: Finished): void {
