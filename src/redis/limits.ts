@@ -39,7 +39,6 @@ export class RedisClientLimits implements ClientLimits {
   /** Calls of clients with a bound on them, by client. */
   readonly #inFlight = new Map<string, Set<string>>()
   #cancelRenewal: (() => void) | undefined
-  #isClosed = false
 
   constructor(parts: RedisClientLimitsParts) {
     this.#parts = parts
@@ -79,7 +78,6 @@ export class RedisClientLimits implements ClientLimits {
   }
 
   close(): void {
-    this.#isClosed = true
     this.#cancelRenewal?.()
     this.#parts.standIn.close()
   }
@@ -111,7 +109,7 @@ export class RedisClientLimits implements ClientLimits {
   #renewLater(): void {
     this.#cancelRenewal = this.#parts.clock.after(RENEW_MS, () => {
       this.#cancelRenewal = undefined
-      if (this.#isClosed || this.#inFlight.size === 0) return
+      if (this.#inFlight.size === 0) return
       for (const [client, ids] of this.#inFlight)
         for (const some of parts([...ids])) void this.#try(LIMIT_SCRIPTS.renew, client, [LEASE_MS, ...some])
       this.#renewLater()

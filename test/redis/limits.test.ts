@@ -82,7 +82,7 @@ async function play(limits: ClientLimits, clock: StoryClock, history: Step[], se
     else if (step.kind === 'stepBack') clock.stepBack(step.ms)
     else if (step.kind === 'limit') settings = { ...settings, tokensPerMinute: Math.ceil(base * step.factor) }
     else if (step.kind === 'end') {
-      const [call] = open.splice(step.which, 1)
+      const [call] = open.splice(step.which % Math.max(1, open.length), 1)
       call?.end(call.tokens * step.share)
     } else {
       const tokens = Math.round(base * step.share ** 3)
