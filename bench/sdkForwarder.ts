@@ -32,6 +32,7 @@ const server = createOnePort(
     requestTimeoutMs: 60_000,
     idleTimeoutMs: 75_000,
     maxHeaderBytes: 32_768,
+    maxConnections: 65_536,
     clock: systemClock,
   },
   (request, response) => {

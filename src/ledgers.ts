@@ -1,11 +1,16 @@
 // Which ledger, and which count of clients' limits: in memory without Redis, else shared through it.
 import { readFileSync } from 'node:fs'
 import type { Config } from './config/schema.ts'
-import type { ClientLimits, Ledger } from './gateway/ports.ts'
+import type { AnswerStore, Flights } from './gateway/answerPorts.ts'
+import type { ClientLimits } from './gateway/limitPorts.ts'
+import type { Ledger } from './gateway/ports.ts'
+import { MemoryAnswers } from './memory/answers.ts'
 import { createMemoryLedger } from './memory/ledger.ts'
 import { MemoryClientLimits } from './memory/limits.ts'
 import { RoomKeeper } from './memory/roomKeeper.ts'
+import { RedisAnswers } from './redis/answers.ts'
 import { connectRedis, type RedisLink } from './redis/connection.ts'
+import { RedisFlights } from './redis/flights.ts'
 import { createRedisLedger } from './redis/ledger.ts'
 import { RedisClientLimits } from './redis/limits.ts'
 import { newId, soon, systemClock, systemDice } from './system.ts'
@@ -15,17 +20,23 @@ import type { Metrics } from './telemetry/metrics.ts'
 export interface BuiltLedger {
   ledger: Ledger
   limits: ClientLimits
+  /** For the `stale` fallback: where the ledger is. */
+  answers: AnswerStore
+  /** By which replicas share calls; absent: there are no other replicas. */
+  flights?: Flights
   /** Where it is shared, without secrets. */
   redis: string | undefined
   close: () => Promise<void>
 }
 
 export async function buildLedger(config: Config, log: Logger, metrics: Metrics): Promise<BuiltLedger> {
-  const { models, admission, redis } = config
+  const { models, redis, stale } = config
+  const admission = { ...config.admission, failures: config.breaker.failures }
   const ownLimits = new MemoryClientLimits(systemClock)
   if (!redis) {
     const ledger = createMemoryLedger(models, admission, systemClock)
-    return { ledger, limits: ownLimits, redis: undefined, close: async () => {} }
+    const answers = new MemoryAnswers(stale, systemClock)
+    return { ledger, limits: ownLimits, answers, redis: undefined, close: async () => {} }
   }
   const link = connectRedis(
     redis.url,
@@ -33,11 +44,13 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
     systemClock,
     systemDice,
   )
+  const gateway = newId()
+  const flights = new RedisFlights({ link, gateway, clock: systemClock })
   const ledger = createRedisLedger({
     link,
     models,
     admission,
-    gateway: newId(),
+    gateway,
     clock: systemClock,
     dice: systemDice,
     soon,
@@ -60,9 +73,12 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
   return {
     ledger,
     limits,
+    answers: new RedisAnswers(link, stale),
+    flights,
     redis: link.address,
     async close() {
       limits.close()
+      await flights.close()
       await ledger.close()
       await link.close()
     },

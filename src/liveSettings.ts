@@ -5,11 +5,12 @@ import type { LimitSettings } from './domain/limits/clientLimits.ts'
 import { type ClientFinder, clientFinder, type ModelSettings, modelFinder, type PoolSettings } from './domain/model.ts'
 
 /** Taken over by a reload; all others take a restart. */
-const CHANGEABLE: ReadonlySet<string> = new Set(['models', 'clients', 'admission'])
+const CHANGEABLE: ReadonlySet<string> = new Set(['models', 'clients', 'admission', 'retries', 'breaker'])
 
 export interface LiveSettings {
   readonly config: Config
   findModel(modelId: string): ModelSettings | undefined
+  modelNamed(name: string): ModelSettings | undefined
   clientOf: ClientFinder
   /** Undefined: the client has none. */
   limitsOf(client: string): LimitSettings | undefined
@@ -29,6 +30,7 @@ export function liveSettings(first: Config): LiveSettings {
       return config
     },
     findModel: modelId => findModel(modelId),
+    modelNamed: name => config.models.find(one => one.name === name),
     clientOf: name => clientOf(name),
     limitsOf: client => limits.get(client),
     limitedClients: () => new Set(limits.keys()),

@@ -13,6 +13,24 @@ export const systemClock: Clock = {
   },
 }
 
+/** How often the event loop is looked at. */
+const LOOK_MS = 50
+
+/**
+ * Tells again and again how much later than asked for a timer came. By a clock that nobody sets, and no reason for the
+ * process to live. The returned function ends it.
+ */
+export function watchLoop(sample: (everyMs: number, lateMs: number) => void): () => void {
+  let dueMs = performance.now() + LOOK_MS
+  const timer = setInterval(() => {
+    const nowMs = performance.now()
+    sample(LOOK_MS, Math.max(0, nowMs - dueMs))
+    dueMs = nowMs + LOOK_MS
+  }, LOOK_MS)
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
 export const newId = (): string => randomUUID()
 
 export const systemDice: Dice = () => Math.random()

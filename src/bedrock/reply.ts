@@ -1,19 +1,22 @@
-// One reply on its way back. A throttle is collected whole, everything else is handed on at once; usage is read in passing.
+// One reply on its way back. A throttle or a failure is collected whole, since its client need never hear of it; everything
+// else is handed on at once. Usage is read in passing.
 import { type Dispatcher, errors } from 'undici'
 import type { Clock } from '../domain/clock.ts'
 import type { FlowControl, Receiver } from '../gateway/ports.ts'
 import type { Operation } from '../wire/operations.ts'
 import { createUsageReader, type UsageReader } from '../wire/usage.ts'
+import { isFailure } from './failure.ts'
 import { downstreamHeaders, headerValue } from './headers.ts'
-import { isDayThrottle, isThrottle } from './throttle.ts'
+import { isThrottle, throttleSubject } from './throttle.ts'
 import { upstreamFault } from './upstreamFault.ts'
 
-/** Bedrock's throttles have 63 bytes. */
-const MAX_THROTTLE_BYTES = 64 * 1024
-/** … and come at once. */
-const LONGEST_THROTTLE_MS = 2_000
+/** Bedrock's throttles have 63 bytes, its errors few more. */
+const MAX_HELD_BYTES = 64 * 1024
+/** … and come in one piece with their head. */
+const LONGEST_HELD_MS = 2_000
 
-interface Collected {
+interface Held {
+  isThrottle: boolean
   status: number
   headers: string[]
   chunks: Buffer[]
@@ -28,7 +31,7 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
   readonly #clock: Clock
   #controller: Dispatcher.DispatchController | undefined
   #usage: UsageReader | undefined
-  #throttle: Collected | undefined
+  #held: Held | undefined
   abandoned = false
 
   constructor(operation: Operation, receiver: Receiver, clock: Clock) {
@@ -48,7 +51,7 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
   /** The client went away: the connection is torn down, so that the upstream stops too. True when it was on its way. */
   abandon(): boolean {
     this.abandoned = true
-    this.#throttle?.giveUp()
+    this.#held?.giveUp()
     this.#controller?.abort(new Error('the client went away'))
     return this.#controller !== undefined
   }
@@ -56,7 +59,7 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
   /** No answer, or not the whole of one. The request counts as sent once a connection has been found for it. */
   failed(error: unknown): void {
     const sent = this.#controller !== undefined
-    this.#throttle?.giveUp()
+    this.#held?.giveUp()
     if (!this.abandoned) this.#receiver.failed(upstreamFault(error, sent), sent)
   }
 
@@ -72,11 +75,14 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
       return
     }
     const headers = downstreamHeaders(rawHeaders(controller))
-    if (isThrottle(status, headerValue(headers, 'x-amzn-errortype'))) {
-      const collected = { status, headers, chunks: [], bytes: 0 }
-      const giveUp = this.#clock.after(LONGEST_THROTTLE_MS, () => this.#handOn(this.#throttle))
-      this.#throttle = { ...collected, giveUp }
-      return
+    if (status >= 400) {
+      const errorType = headerValue(headers, 'x-amzn-errortype')
+      const throttles = isThrottle(status, errorType)
+      if (throttles || isFailure(status, errorType)) {
+        const giveUp = this.#clock.after(LONGEST_HELD_MS, () => this.#handOn(this.#held))
+        this.#held = { isThrottle: throttles, status, headers, chunks: [], bytes: 0, giveUp }
+        return
+      }
     }
     if (status < 300) this.#usage = createUsageReader(this.#operation, name => headerValue(headers, name))
     this.#receiver.head(status, headers, this)
@@ -84,38 +90,36 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.abandoned) return
-    const throttle = this.#throttle
-    if (!throttle) {
+    const held = this.#held
+    if (!held) {
       this.#usage?.push(chunk)
       this.#receiver.data(chunk)
       return
     }
-    throttle.bytes += chunk.length
-    throttle.chunks.push(chunk)
-    if (throttle.bytes > MAX_THROTTLE_BYTES) this.#handOn(throttle)
+    held.bytes += chunk.length
+    held.chunks.push(chunk)
+    if (held.bytes > MAX_HELD_BYTES) this.#handOn(held)
   }
 
   onResponseEnd(): void {
     if (this.abandoned) return
-    if (this.#throttle) {
-      const { status, headers, chunks } = this.#throttle
-      const body = Buffer.concat(chunks)
-      this.#throttle.giveUp()
-      if (!isDayThrottle(body)) {
-        this.#receiver.throttled({ status, headers, body })
-        return
-      }
-      this.#handOn(this.#throttle)
+    if (!this.#held) {
+      this.#receiver.end(this.#usage?.end(), this.#usage?.exception?.())
+      return
     }
-    this.#receiver.end(this.#usage?.end(), this.#usage?.exception?.())
+    const { isThrottle, status, headers, chunks, giveUp } = this.#held
+    giveUp()
+    const body = Buffer.concat(chunks)
+    if (isThrottle) this.#receiver.throttled({ status, headers, body }, throttleSubject(body))
+    else this.#receiver.errored({ status, headers, body })
   }
 
-  /** Too long, too slow or too final to hold back: its client gets it after all. */
-  #handOn(throttle: Collected | undefined): void {
-    if (!throttle || this.abandoned) return
-    const { status, headers, chunks } = throttle
-    throttle.giveUp()
-    this.#throttle = undefined
+  /** Too long or too slow to hold back: its client gets it after all. */
+  #handOn(held: Held | undefined): void {
+    if (!held || this.abandoned) return
+    const { status, headers, chunks } = held
+    held.giveUp()
+    this.#held = undefined
     this.#receiver.head(status, headers, this)
     for (const chunk of chunks) this.#receiver.data(chunk)
   }

@@ -5,6 +5,7 @@
 // else may pass untouched.
 import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
 import { createScope, getCanonicalHeaders, getSigningKey, SignatureV4Base } from '@smithy/signature-v4'
+import { payloadHash } from '../wire/payloadHash.ts'
 
 export interface Credentials {
   accessKeyId: string
@@ -122,11 +123,11 @@ class RequestSigner extends SignatureV4Base {
     const { host } = request
     if (seal.byHost?.host !== host) seal.byHost = { host, headers: this.#sealedHeaders(host, seal) }
     const { before, after, names } = seal.byHost.headers
-    const payloadHash = hash('sha256', request.body, 'hex')
-    const canonical = this.#opening(request) + before + payloadHash + after + payloadHash
+    const hashed = payloadHash(request.body)
+    const canonical = this.#opening(request) + before + hashed + after + hashed
     const toSign = seal.toSign + hash('sha256', canonical, 'hex')
     const signature = createHmac('sha256', seal.key).update(toSign).digest('hex')
-    const flat = ['host', host, 'x-amz-content-sha256', payloadHash, 'x-amz-date', seal.longDate]
+    const flat = ['host', host, 'x-amz-content-sha256', hashed, 'x-amz-date', seal.longDate]
     const { sessionToken } = seal.credentials
     if (sessionToken) flat.push('x-amz-security-token', sessionToken)
     flat.push('authorization', `${seal.credential}${names}, Signature=${signature}`)

@@ -1,4 +1,5 @@
-// Is this reply a throttle that waiting a moment can cure? (Names: the AWS SDKs' own list.)
+// Is this reply a throttle, and of which quota? (Names: the AWS SDKs' own list.)
+import type { ThrottleSubject } from '../gateway/ports.ts'
 import { exceptionName } from '../wire/exceptions.ts'
 
 /** A 429 of another name (ModelNotReadyException) speaks of the model, not of a quota. */
@@ -17,7 +18,13 @@ export function isThrottle(status: number, errorType: string | undefined): boole
   return errorType === undefined ? status === 429 : THROTTLE_NAMES.has(exceptionName(errorType))
 }
 
-/** "Too many tokens per day": a spent day's quota, or one of zero. No wait of ours would help. */
-export function isDayThrottle(body: Buffer): boolean {
-  return /per day/i.test(body.toString('latin1'))
+/**
+ * By Bedrock's own words. "Too many tokens per day" is a spent day's quota, or one of zero; "Rate exceeded" and the like name
+ * no quota.
+ */
+export function throttleSubject(body: Buffer): ThrottleSubject {
+  const text = body.toString('latin1')
+  if (/per day/i.test(text)) return 'day'
+  if (/too many requests/i.test(text)) return 'requests'
+  return /too many tokens/i.test(text) ? 'tokens' : 'unclear'
 }

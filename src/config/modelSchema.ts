@@ -1,6 +1,6 @@
 // What apps ask for, and the quotas that serve it.
 import { z } from 'zod'
-import { COALESCE_SCOPES, OUTPUT_CAPS, PACES } from '../domain/model.ts'
+import { COALESCE_SCOPES, idToAskBy, OUTPUT_CAPS, PACES } from '../domain/model.ts'
 import { glob, name, quota } from './values.ts'
 
 const pool = z
@@ -128,18 +128,12 @@ export function checkFallbacks(models: z.infer<typeof model>[], context: z.Refin
       const path = ['models', i, 'fallback', j, 'model']
       if (!target || target === one) {
         context.addIssue({ code: 'custom', path, message: 'the name of another model of this config' })
-      } else if (concreteId(target) === undefined) {
+      } else if (idToAskBy(target) === undefined) {
         const message = `a model whose first id in modelIds has no * or ?, or whose pools all set modelId`
         context.addIssue({ code: 'custom', path, message })
       }
     })
   })
-}
-
-function concreteId({ modelIds, pools }: z.infer<typeof model>): string | undefined {
-  const first = modelIds[0]!
-  if (!/[*?]/.test(first)) return first
-  return pools.every(pool => pool.modelId !== undefined) ? pools[0]!.modelId : undefined
 }
 
 function isHttpUrl(text: string): boolean {

@@ -70,13 +70,15 @@ export const stages = z
       .min(1024 * 1024)
       .max(64 * 1024 * 1024 * 1024)
       .default(512 * 1024 * 1024)
-      .describe('Bytes of request bodies held at once, from the first byte to the end of the request.'),
+      .describe(
+        'Bytes of requests held at once: bodies and 16 KB besides, from their arrival to the end of the answer.',
+      ),
     maxPricing: z
       .int()
       .min(1)
       .max(100_000)
       .default(256)
-      .describe('Large bodies that may wait to be read off the event loop.'),
+      .describe('Bodies of 128 KB and more that are read off the event loop, or wait for that.'),
     maxSendsPerPool: z.int().min(1).max(65_536).default(512).describe('Calls to one pool at once, of this gateway.'),
     maxWaitingSends: z
       .int()
@@ -90,4 +92,18 @@ export const stages = z
       .describe('A later event loop sheds `low` requests; twice as late `normal` ones; four times as late all.'),
   })
   .prefault({})
-  .describe('Bounds of the stages a request goes through; a full stage refuses (503) and says when to come back.')
+  .describe(
+    'Bounds of the stages a request goes through; a full stage refuses (503) and says when to come back. The last fifth of what is received and priced is not for `low`, the last tenth for `high` alone.',
+  )
+
+/** A body that could never be let in would be refused with a time to come back, for ever. */
+export function checkStages(
+  config: { server: { maxBodyBytes: number }; stages: { maxReceivingBytes: number } },
+  context: z.RefinementCtx,
+): void {
+  const { maxBodyBytes } = config.server
+  const least = Math.ceil((4 / 3) * maxBodyBytes)
+  if (config.stages.maxReceivingBytes >= least) return
+  const message = `at least ${least}, a third more than server.maxBodyBytes (${maxBodyBytes})`
+  context.addIssue({ code: 'custom', path: ['stages', 'maxReceivingBytes'], message })
+}

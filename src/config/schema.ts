@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { parseRedisUrl } from '../redis/url.ts'
 import { checkLimits, client } from './clientSchema.ts'
 import { checkFallbacks, model } from './modelSchema.ts'
-import { breaker, retries, stages, stale } from './pushbackSchema.ts'
+import { breaker, checkStages, retries, stages, stale } from './pushbackSchema.ts'
 import { simulator } from './simulatorSchema.ts'
 import { MINUTE_MS, ms } from './values.ts'
 
@@ -38,6 +38,12 @@ const server = z
       .min(100)
       .default(5 * MINUTE_MS)
       .describe('A client must have sent its whole request by then.'),
+    maxConnections: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(16_384)
+      .describe('Open connections; one more is closed at once.'),
     idleTimeoutMs: ms(60 * MINUTE_MS)
       .min(100)
       .default(75_000)
@@ -162,6 +168,7 @@ export const configSchema = z
       const message = `at least server.headersTimeoutMs (${headersTimeoutMs})`
       context.addIssue({ code: 'custom', path: ['server', 'requestTimeoutMs'], message })
     }
+    checkStages(config, context)
     config.models.forEach((one, i) => {
       unique(one.pools, `models.${i}.pools`, context)
     })

@@ -1,6 +1,7 @@
 // Which gateways are still there, in the time that those who wait have lived: without the clock's steps. While anybody waits
 // somebody calls every second, so a longer silence is the clock's doing, or everybody's, and nobody's fault.
-import { isSilent, silentGateways } from './sweep.ts'
+import { goneTickets, isSilent, silentGateways } from './sweep.ts'
+import type { Ticket } from './ticket.ts'
 
 const LONGEST_SILENCE_MS = 5_000
 /** A clock that steps back by less stands still; by more, it has been replaced. */
@@ -38,11 +39,19 @@ export class Attendance {
     return true
   }
 
-  silent(nowMs: number): string[] {
-    return silentGateways(this.#heard, this.lived(nowMs))
+  /** Tickets nobody waits for any more. */
+  gone(waiting: Iterable<Ticket>, nowMs: number): Ticket[] {
+    return goneTickets(waiting, this.#silent(nowMs), this.lived(nowMs))
   }
 
-  forget(gateway: string): void {
-    this.#heard.delete(gateway)
+  /** Silent gateways that nothing that waits is left of. */
+  forget(waiting: Iterable<Ticket>, nowMs: number): void {
+    const silent = this.#silent(nowMs)
+    const awaited = new Set(silent.length > 0 ? [...waiting].map(ticket => ticket.gateway) : [])
+    for (const name of silent) if (!awaited.has(name)) this.#heard.delete(name)
+  }
+
+  #silent(nowMs: number): string[] {
+    return silentGateways(this.#heard, this.lived(nowMs))
   }
 }

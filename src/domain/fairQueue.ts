@@ -6,6 +6,7 @@
 // at the virtual time: it neither pays for its absence nor profits by it.
 import { type ClientLine, newClient, servedLately, type UserLine } from './clientLine.ts'
 import { costS, isLarge, type Supply } from './cost.ts'
+import type { Lag } from './departed.ts'
 import { SortedSet } from './sortedSet.ts'
 import type { Reservation, Ticket, TicketAsk } from './ticket.ts'
 
@@ -56,21 +57,28 @@ export class FairQueue {
     }
   }
 
-  join(ticket: Ticket, nowMs: number): void {
+  /** `lag`: what its flow was behind when it left the line, if it did. */
+  join(ticket: Ticket, nowMs: number, lag?: Lag): void {
     const client = this.#client(ticket, nowMs)
-    this.#startWaiting(client, ticket, this.virtualS)
+    this.#startWaiting(client, ticket, this.virtualS - (lag?.clientS ?? 0))
     ticket.clientStamp = client.stamp
     // One who waits already is owed what its tag lags behind.
     const user = client.users.get(ticket.user)
-    ticket.userStamp = Math.min(client.virtualS, user?.tag ?? client.virtualS)
+    ticket.userStamp = user ? Math.min(client.virtualS, user.tag) : client.virtualS - (lag?.userS ?? 0)
     ticket.isFresh = !user && client.idle.scoreOf(ticket.user) === undefined
     this.#line(client, ticket)
   }
 
   /** Out of the line without a turn. */
-  leave(ticket: Ticket, nowMs: number): void {
+  leave(ticket: Ticket, nowMs: number): Lag {
     const client = this.clients.get(ticket.client)!
-    this.#unline(client, client.users.get(ticket.user)!, ticket, nowMs)
+    const user = client.users.get(ticket.user)!
+    const lag = {
+      userS: user.tickets.length > 1 ? 0 : Math.max(0, client.virtualS - user.tag),
+      clientS: client.waiting > 1 ? 0 : Math.max(0, this.virtualS - client.tag),
+    }
+    this.#unline(client, user, ticket, nowMs)
+    return lag
   }
 
   /** Its turn has come: its flow pays. Returns the cost in seconds. */

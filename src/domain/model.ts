@@ -95,6 +95,13 @@ export interface OutputCapSettings {
   saturation: number
 }
 
+/** An id that leads to the model; undefined when its ids are all patterns and a pool takes whatever was asked for. */
+export function idToAskBy({ modelIds, pools }: Pick<ModelSettings, 'modelIds' | 'pools'>): string | undefined {
+  const first = modelIds[0]!
+  if (!/[*?]/.test(first)) return first
+  return pools.every(pool => pool.modelId !== undefined) ? pools[0]!.modelId : undefined
+}
+
 /** The first model with a glob that fits wins. */
 export function modelFinder(models: ModelSettings[]): (modelId: string) => ModelSettings | undefined {
   const globs = models.flatMap(model => model.modelIds.map(glob => ({ model, fits: globMatcher(glob) })))

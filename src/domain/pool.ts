@@ -39,6 +39,8 @@ export class Pool {
   heldUntilMs = 0
   /** Until then what left the purse is ahead of what flowed in: nothing is lent on top of it. */
   paidUntilMs = 0
+  /** Whether a head was blocked by the bucket, since somebody last took note. */
+  readonly limited: Record<Dimension, boolean> = { requests: false, tokens: false }
 
   constructor(name: string, quota: PoolQuota, burstShare: number, nowMs: number) {
     this.name = name
@@ -104,6 +106,20 @@ export class Pool {
     return Math.max(requestsMs, this.heldUntilMs - nowMs, 0)
   }
 
+  /** A request of `tokens`, or 'saved' if they are in the purse, may not pass now: notes which bucket is too empty for it. */
+  noteBlocked(tokens: number | 'saved', headroom: number): void {
+    const { requests, tokens: bucket, limited } = this
+    if (requests && isShort(requests, 1 + headroom * requests.shape.burst)) limited.requests = true
+    if (tokens !== 'saved' && bucket && isShort(bucket, tokens + headroom * bucket.shape.burst)) limited.tokens = true
+  }
+
+  /** Level over burst of each bucket, at most 1, what is in the purse included: it has not been sent. */
+  get fill(): Record<Dimension, number> {
+    const of = (bucket: Bucket | undefined, saved: number) =>
+      bucket ? Math.min(1, (bucket.state.level + saved) / bucket.shape.burst) : 1
+    return { requests: of(this.requests, 0), tokens: of(this.tokens, this.purse) }
+  }
+
   /** The upstream throttled a ticket for the `times`th time: rest, longer each time. */
   hold(times: number, nowMs: number): void {
     const holdMs = Math.min(SHORTEST_HOLD_MS * 2 ** (times - 1), LONGEST_HOLD_MS)
@@ -155,6 +171,12 @@ export class Pool {
   }
 }
 
+/** Whether all pools are shut that could ever hold a request of `tokens`; not when there are none. */
+export function allShut(pools: { gate: number; mostTokens: number }[], tokens: number): boolean {
+  const able = pools.filter(pool => tokens <= pool.mostTokens)
+  return able.length > 0 && able.every(pool => pool.gate === SHUT)
+}
+
 function bucket(quotaPerMinute: number | undefined, burstShare: number, nowMs: number): Bucket | undefined {
   if (quotaPerMinute === undefined) return undefined
   return { shape: bucketShape(quotaPerMinute, burstShare), state: emptyBucket(nowMs) }
@@ -166,6 +188,10 @@ function resized(before: Bucket | undefined, after: Bucket | undefined): Bucket 
   return { shape: after.shape, state: { ...before.state, level } }
 }
 
-function msUntilLevel({ state, shape }: Bucket, wanted: number): number {
-  return state.level >= Math.min(wanted, shape.burst) - TRIFLE ? 0 : msUntil(state, shape, wanted)
+function msUntilLevel(bucket: Bucket, wanted: number): number {
+  return isShort(bucket, wanted) ? msUntil(bucket.state, bucket.shape, wanted) : 0
+}
+
+function isShort({ state, shape }: Bucket, wanted: number): boolean {
+  return state.level < Math.min(wanted, shape.burst) - TRIFLE
 }

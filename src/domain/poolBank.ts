@@ -1,8 +1,8 @@
 // The pools of one model, and what they come to together.
 import { type Supply, supplyOf } from './cost.ts'
-import { Pool } from './pool.ts'
-import { mostTokens, type RoomSettings } from './room.ts'
-import type { Ticket } from './ticket.ts'
+import { OPEN_TO_ALL, Pool } from './pool.ts'
+import { mostTokens, type PoolChange, type RoomSettings } from './room.ts'
+import { isBarred, type Ticket } from './ticket.ts'
 
 /** How long a ticket stays away from a pool that throttled it. */
 const BAR_MS = 10_000
@@ -44,13 +44,15 @@ export class PoolBank {
     this.epoch += 1
   }
 
-  /** Who may pass a pool: see Pool.gate. False when that is so already. */
-  setGate(name: string, gate: number): boolean {
+  adjust({ pool: name, believed, gate }: PoolChange, nowMs: number): void {
     const pool = this.named(name)
-    if (!pool || pool.gate === gate) return false
+    if (!pool) return
+    if (believed) pool.pace(believed, nowMs)
+    if (gate === undefined || gate === pool.gate) return
+    // What a pool saved up while it was shut would all go at once, just when it should begin with care.
+    if (gate === OPEN_TO_ALL) pool.empty()
     pool.gate = gate
     this.epoch += 1
-    return true
   }
 
   refill(nowMs: number): void {
@@ -61,10 +63,17 @@ export class PoolBank {
     for (const pool of this.pools) pool.empty()
   }
 
-  /** A pool throttled the ticket: it stays away from there if another can take it, else the pool rests. */
-  keepAway(ticket: Ticket, poolName: string, nowMs: number): void {
-    const others = this.pools.some(pool => pool.name !== poolName && pool.isOpen && pool.canEverHold(ticket.tokens))
-    if (others) ticket.barred.push({ pool: poolName, untilMs: nowMs + BAR_MS })
-    else this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
+  /**
+   * A pool threw the ticket back: it stays away from there if another can take it. When all others
+   * have thrown it back lately too, it stays away from this one alone: it must not wait for a pool it was sent away from by
+   * chance. And if it was a throttle, the pool rests; else its requeues would all be spent before a step of the control loop
+   * can slow down.
+   */
+  keepAway(ticket: Ticket, poolName: string, isThrottled: boolean, nowMs: number): void {
+    const others = this.pools.filter(pool => pool.name !== poolName && pool.isOpen && pool.canEverHold(ticket.tokens))
+    const areAllBarred = others.every(pool => isBarred(ticket, pool.name, nowMs))
+    if (areAllBarred && isThrottled) this.named(poolName)?.hold(ticket.requeues + 1, nowMs)
+    if (areAllBarred) ticket.barred = []
+    if (others.length > 0) ticket.barred.push({ pool: poolName, untilMs: nowMs + BAR_MS })
   }
 }

@@ -28,6 +28,11 @@ export interface PoolNews {
   counts: PoolCounts
   /** Failures since this gateway's last success there. They add to those in a row of all, which a success ends. */
   failedInRow: number
+  /**
+   * How long ago the youngest call was sent that came out well since the last report: it was answered, or has not failed for
+   * ACCEPTED_AFTER_MS. Absent: none has. It ends the row if it was sent after that began.
+   */
+  youngestGoodMs?: number
 }
 
 /** What whoever runs the step is told of a pool: of all gateways, since the last step. */
@@ -40,7 +45,7 @@ export interface PoolReport {
   gate: number
   /** Whether a head was blocked by this bucket since the last step. */
   limited: { requests: boolean; tokens: boolean }
-  /** Level over burst of each bucket, at most 1, below 0 in debt; 1 for one that is unlimited. */
+  /** Level over burst of each bucket, what is saved in the purse included, at most 1, below 0 in debt; 1: unlimited. */
   fill: { requests: number; tokens: number }
 }
 
@@ -68,5 +73,7 @@ export interface Steering {
 
 /** The lease: whoever reports while nobody holds it runs the steps until it has not reported for so long. */
 export const LEASE_MS = 1_000
+/** Characters of a step's state, at most. */
+export const MOST_STATE = 65_536
 /** How often a gateway reports while there is anything to say or to decide. */
 export const STEP_MS = 250

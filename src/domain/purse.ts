@@ -6,7 +6,7 @@ import { costS, type Supply } from './cost.ts'
 import type { FairQueue } from './fairQueue.ts'
 import { type Pool, TRIFLE } from './pool.ts'
 import type { Room } from './room.ts'
-import type { Ticket } from './ticket.ts'
+import { isBarred, type Ticket } from './ticket.ts'
 
 /** Of each class, so many large tickets are saved for at a time. */
 const MOST_LARGE = 8
@@ -34,12 +34,7 @@ interface Claim {
 
 /** The open pools whose whole minute can hold the ticket, without those that throttled it lately. */
 export function ablePools(pools: Pool[], ticket: Ticket, nowMs: number): Pool[] {
-  return pools.filter(
-    pool =>
-      pool.isOpen &&
-      pool.canEverHold(ticket.tokens) &&
-      !ticket.barred.some(bar => bar.pool === pool.name && bar.untilMs > nowMs),
-  )
+  return pools.filter(pool => pool.isOpen && pool.canEverHold(ticket.tokens) && !isBarred(ticket, pool.name, nowMs))
 }
 
 /** Moves water between buckets and purses; the savings of each class come back in their order. */

@@ -16,6 +16,9 @@ export interface Busy {
   retryAfterMs: number
 }
 
+/** Of one that would not wait for a pool to open: about as long as one is shut at first. */
+export const WHEN_SHUT: Busy = { short: 'requests', retryAfterMs: 5_000 }
+
 export type RefusalCode =
   | 'unknown-route'
   | 'unknown-model'

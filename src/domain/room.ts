@@ -9,6 +9,17 @@ export interface RoomSettings {
   burstShare: number
   maxWaiting: number
   maxWaitingPerClient: number
+  /** Consecutive failures that shut a pool at once; absent: none do. */
+  failures?: number | undefined
+}
+
+/** What is to change of one pool. */
+export interface PoolChange {
+  pool: string
+  /** What its quota is believed to be: its buckets refill at that. Costs and bounds stay those of the configured one. */
+  believed?: PoolQuota
+  /** Who may pass: see Pool.gate. */
+  gate?: number | undefined
 }
 
 export type Entry =

@@ -3,7 +3,7 @@
 import { FLOOR } from './classes.ts'
 import { P90_FACTOR } from './eta.ts'
 import { PRIORITIES, type Priority } from './model.ts'
-import { SHUT } from './pool.ts'
+import { OPEN_TO_ALL, SHUT } from './pool.ts'
 import type { BucketSnapshot, RoomSnapshot } from './roomSnapshot.ts'
 
 export interface RoomStatus {
@@ -11,6 +11,8 @@ export interface RoomStatus {
   inFlight: number
   /** How many replicas were heard of lately. */
   gateways: number
+  /** Tokens of the reservations settled in the last minutes, and what was charged for them. */
+  settled: { reservedTokens: number; chargedTokens: number }
   classes: ClassStatus[]
   pools: PoolStatus[]
 }
@@ -46,6 +48,8 @@ export interface FlowStatus {
 export interface PoolStatus {
   pool: string
   isOpen: boolean
+  /** `probing`: so many requests may pass as show whether it works again. */
+  gate: 'open' | 'shut' | 'probing'
   requests?: LevelStatus
   tokens?: LevelStatus
   /** Tokens saved for a large request. */
@@ -64,10 +68,15 @@ export function roomStatus(snapshot: RoomSnapshot): RoomStatus {
     waiting: snapshot.classes.reduce((sum, one) => sum + one.waiting, 0),
     inFlight: snapshot.reserved,
     gateways: snapshot.gateways,
+    settled: {
+      reservedTokens: Math.round(snapshot.meter.reserved),
+      chargedTokens: Math.round(snapshot.meter.charged),
+    },
     classes: PRIORITIES.map((priority, rank) => classStatus(snapshot, priority, rank)),
     pools: snapshot.pools.map(({ name, gate, purse, requests, tokens }) => ({
       pool: name,
       isOpen: gate !== SHUT,
+      gate: gate === SHUT ? 'shut' : gate === OPEN_TO_ALL ? 'open' : 'probing',
       ...(requests && { requests: level(requests) }),
       ...(tokens && { tokens: level(tokens) }),
       savedTokens: Math.floor(purse),

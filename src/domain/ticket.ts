@@ -13,6 +13,8 @@ export interface TicketAsk {
   deadlineMs: number
   /** The replica that asks, and is told. */
   gateway: string
+  /** What its client's SDK calls all its attempts at this call; absent: it does not say. */
+  invocation?: string | undefined
 }
 
 export interface Ticket extends TicketAsk {
@@ -28,6 +30,11 @@ export interface Ticket extends TicketAsk {
   barred: { pool: string; untilMs: number }[]
   /** A large ticket's pool, which saves for it; valid while `epoch` is the room's. */
   saver: { pool: string; epoch: number } | undefined
+}
+
+/** Whether it stays away from the pool for the time being. */
+export function isBarred(ticket: Ticket, pool: string, nowMs: number): boolean {
+  return ticket.barred.some(bar => bar.pool === pool && bar.untilMs > nowMs)
 }
 
 export interface Reservation {
@@ -52,7 +59,7 @@ export function ticketKey(number: number): string {
 
 /** `number`: how many came before it. */
 export function newTicket(ask: TicketAsk, number: number): Ticket {
-  const { id, rank, client, weight, user, tokens, deadlineMs, gateway } = ask
+  const { id, rank, client, weight, user, tokens, deadlineMs, gateway, invocation } = ask
   return {
     id,
     rank,
@@ -62,6 +69,7 @@ export function newTicket(ask: TicketAsk, number: number): Ticket {
     tokens,
     deadlineMs,
     gateway,
+    invocation,
     key: ticketKey(number),
     clientStamp: 0,
     userStamp: 0,

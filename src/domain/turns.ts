@@ -72,6 +72,8 @@ function largeTurn(walk: Walk, savings: Saving[]): Turn | undefined {
     const missing = ticket.tokens - pool.purse
     const requestMs = pool.msUntilRequest(0, walk.nowMs)
     if (missing <= 0.5 && requestMs === 0) return { kind: 'go', ticket, pool, fromPurse: true }
+    if (missing > 0.5) pool.limited.tokens = true
+    pool.noteBlocked('saved', 0)
     const savedMs = missing > 0 && pool.tokens ? missing / pool.tokens.shape.fastRate : 0
     walk.forMs = Math.min(walk.forMs, Math.max(requestMs, savedMs))
   }
@@ -86,7 +88,10 @@ function smallTurn(walk: Walk, rank: number, byFloor: boolean): Turn | undefined
       const free = able.filter(pool => !walk.shut.has(pool))
       const pool = bestFit(free, ticket.tokens, left, walk.nowMs)
       if (pool) return { kind: 'go', ticket, pool, fromPurse: false }
-      for (const one of free) walk.forMs = Math.min(walk.forMs, one.msUntilFits(ticket.tokens, left, walk.nowMs))
+      for (const one of free) {
+        one.noteBlocked(ticket.tokens, left)
+        walk.forMs = Math.min(walk.forMs, one.msUntilFits(ticket.tokens, left, walk.nowMs))
+      }
       // A floor's turn is for the head alone, and holds nobody else back.
       if (byFloor) return undefined
       for (const one of able) walk.shut.add(one)

@@ -3,16 +3,17 @@
 import { Attendance, CLOCK_STEP_MS } from './attendance.ts'
 import { earnFloors, headroom } from './classes.ts'
 import { isLarge, type Supply } from './cost.ts'
+import { Departed } from './departed.ts'
 import { FairQueue } from './fairQueue.ts'
 import { PRIORITIES } from './model.ts'
-import type { Pool, PoolQuota } from './pool.ts'
+import type { Pool } from './pool.ts'
 import { PoolBank } from './poolBank.ts'
 import { busy, expectation, isFree, mayNotWait } from './prospects.ts'
 import type { AdmissionCode, Busy } from './refusal.ts'
-import type { Entry, Room, RoomSettings } from './room.ts'
+import type { Entry, PoolChange, Room, RoomSettings } from './room.ts'
 import { type RoomSnapshot, roomSnapshot } from './roomSnapshot.ts'
 import { type MeterState, newMeter, roll } from './serviceMeter.ts'
-import { goneTickets, lapsedReservations } from './sweep.ts'
+import { lapsedReservations } from './sweep.ts'
 import { type Grant, newTicket, type Reservation, type Ticket, type TicketAsk } from './ticket.ts'
 import { bestFit, nextTurn } from './turns.ts'
 
@@ -30,17 +31,18 @@ export class WaitingRoom implements Room {
   readonly askedMs = PRIORITIES.map(() => Number.NEGATIVE_INFINITY)
   readonly meter: MeterState
   readonly #bank: PoolBank
-  #settings: RoomSettings
+  settings: RoomSettings
   #asOfMs: number
   #entered = 0
   readonly #waiting = new Map<string, Ticket>()
   readonly #reservations = new Map<string, Reservation>()
   readonly #attendance = new Attendance()
+  readonly departed = new Departed()
   #grants: Grant[] = []
   #wakeAtMs: number | undefined
 
   constructor(settings: RoomSettings, nowMs: number) {
-    this.#settings = settings
+    this.settings = settings
     this.#asOfMs = nowMs
     this.#bank = new PoolBank(settings, nowMs)
     this.queues = PRIORITIES.map(() => new FairQueue(this.supply))
@@ -88,8 +90,7 @@ export class WaitingRoom implements Room {
 
   /** A turn at once, a place in the line, or neither. Asking again for the same ticket tells where it stands. */
   acquire(ask: TicketAsk, nowMs: number): Entry {
-    const now = this.#advance(nowMs)
-    this.#attendance.hear(ask.gateway, now)
+    const now = this.hear(ask.gateway, nowMs)
     this.askedMs[ask.rank] = now
     const known = this.#standing(ask, now)
     if (known) return known
@@ -104,19 +105,18 @@ export class WaitingRoom implements Room {
         return { kind: 'granted', pool: pool.name }
       }
     }
-    const code = mayNotWait(this, this.#settings, ask, now)
+    const code = mayNotWait(this, this.settings, ask, now)
     if (code) return this.#refuse(code, ask, now)
     const { p50Ms } = expectation(this, ask, now)
+    const before = ask.invocation === undefined ? undefined : this.departed.take(ask, now)
+    if (before) ticket.key = before.key
     this.#waiting.set(ticket.id, ticket)
-    this.queues[ask.rank]!.join(ticket, now)
+    this.queues[ask.rank]!.join(ticket, now, before)
     this.#pump(now)
     return this.#granted(ask.id) ?? { kind: 'waiting', etaMs: p50Ms }
   }
 
-  /**
-   * Ends a reservation with what was really charged. Exactly once: a second call, or an unknown id, changes nothing and
-   * is told so.
-   */
+  /** Ends a reservation with what was really charged. Exactly once: of one that is unknown, or has ended, false. */
   settle(ticketId: string, chargedTokens: number, nowMs: number): boolean {
     const now = this.#advance(nowMs)
     const reservation = this.#reservations.get(ticketId)
@@ -132,25 +132,26 @@ export class WaitingRoom implements Room {
   }
 
   /**
-   * The upstream throttled it: back to the head of its user's line. Its reservation is spent, not refunded: the upstream's
-   * bucket is emptier than ours. Refused when it has come back too often, or its deadline has passed.
+   * The upstream threw it back: to the head of its user's line. Its reservation is spent, but for the tokens that were not
+   * charged. Refused when it has come back too often, or its deadline has passed.
    */
-  requeue(ticketId: string, nowMs: number): Entry | undefined {
+  requeue(ticketId: string, chargedTokens: number | undefined, nowMs: number): Entry | undefined {
     const now = this.#advance(nowMs)
     const reservation = this.#reservations.get(ticketId)
     if (!reservation) return undefined
     this.#reservations.delete(ticketId)
     const { ticket } = reservation
     this.#attendance.hear(ticket.gateway, now)
-    this.#bank.keepAway(ticket, reservation.pool, now)
-    if (ticket.requeues >= MAX_REQUEUES || ticket.deadlineMs <= this.#attendance.lived(now)) {
-      this.#pump(now)
-      return this.#refuse('wait-too-long', ticket, now)
-    }
+    this.#bank.named(reservation.pool)?.giveBack(ticket.tokens - (chargedTokens ?? ticket.tokens))
+    this.#bank.keepAway(ticket, reservation.pool, chargedTokens === undefined, now)
+    const isOver = ticket.requeues >= MAX_REQUEUES || ticket.deadlineMs <= this.#attendance.lived(now)
     ticket.requeues += 1
     this.#waiting.set(ticketId, ticket)
     this.queues[ticket.rank]!.rejoin(reservation, now)
+    // Its flow has back what it paid, and whoever asks again its place.
+    if (isOver) this.#drop(ticket, now)
     this.#pump(now)
+    if (isOver) return this.#refuse('wait-too-long', ticket, now)
     return this.#granted(ticketId) ?? { kind: 'waiting', etaMs: 0 }
   }
 
@@ -173,10 +174,16 @@ export class WaitingRoom implements Room {
     return this.#reservations.get(ticketId)?.pool
   }
 
-  /** Hands out what is due, and clears up after those who are gone. */
-  tick(gateway: string, nowMs: number): void {
+  /** A sign of life of the gateway; the time that holds. */
+  hear(gateway: string, nowMs: number): number {
     const now = this.#advance(nowMs)
     this.#attendance.hear(gateway, now)
+    return now
+  }
+
+  /** Hands out what is due, and clears up after those who are gone. */
+  tick(gateway: string, nowMs: number): void {
+    const now = this.hear(gateway, nowMs)
     if (this.#attendance.isSweepDue(now)) this.#sweep(now)
     this.#pump(now)
   }
@@ -184,7 +191,7 @@ export class WaitingRoom implements Room {
   /** New settings; levels, waiters and reservations stay. */
   configure(settings: RoomSettings, nowMs: number): void {
     const now = this.#advance(nowMs)
-    this.#settings = settings
+    this.settings = settings
     this.#bank.resize(settings, now)
     const waiting = [...this.#waiting.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
     for (const [rank, queue] of this.queues.entries())
@@ -195,16 +202,10 @@ export class WaitingRoom implements Room {
     this.#pump(now)
   }
 
-  /** Who may pass a pool: see Pool.gate. */
-  setGate(poolName: string, gate: number, nowMs: number): void {
+  /** Changes of pools; unknown ones are none. */
+  adjust(changes: PoolChange[], nowMs: number): void {
     const now = this.#advance(nowMs)
-    if (this.#bank.setGate(poolName, gate)) this.#pump(now)
-  }
-
-  /** What a pool's quota is believed to be: its buckets refill at that. Costs and bounds stay those of the configured one. */
-  setPace(poolName: string, believed: PoolQuota, nowMs: number): void {
-    const now = this.#advance(nowMs)
-    this.#bank.named(poolName)?.pace(believed, now)
+    for (const change of changes) this.#bank.adjust(change, now)
     this.#pump(now)
   }
 
@@ -228,11 +229,9 @@ export class WaitingRoom implements Room {
   }
 
   #sweep(nowMs: number): void {
-    const silent = this.#attendance.silent(nowMs)
-    const lived = this.#attendance.lived(nowMs)
-    for (const ticket of goneTickets(this.#waiting.values(), silent, lived)) this.#drop(ticket, nowMs)
-    const awaited = new Set(silent.length > 0 ? [...this.#waiting.values()].map(ticket => ticket.gateway) : [])
-    for (const name of silent) if (!awaited.has(name)) this.#attendance.forget(name)
+    for (const ticket of this.#attendance.gone(this.#waiting.values(), nowMs)) this.#drop(ticket, nowMs)
+    this.#attendance.forget(this.#waiting.values(), nowMs)
+    this.departed.sweep(nowMs)
     for (const id of lapsedReservations(this.#reservations, nowMs)) this.#reservations.delete(id)
   }
 
@@ -293,6 +292,7 @@ export class WaitingRoom implements Room {
 
   #drop(ticket: Ticket, nowMs: number): void {
     this.#waiting.delete(ticket.id)
-    this.queues[ticket.rank]!.leave(ticket, nowMs)
+    const lag = this.queues[ticket.rank]!.leave(ticket, nowMs)
+    if (ticket.invocation !== undefined) this.departed.keep(ticket, { ...lag, key: ticket.key, leftMs: nowMs })
   }
 }

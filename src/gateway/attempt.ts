@@ -1,32 +1,42 @@
-// One send and what became of it. What the upstream says goes straight on to the client; a throttle is held back,
-// because the client need never hear of it.
+// One send and what became of it. What the upstream says goes straight on to the client; a throttle or a failure before the
+// first byte is held back, because the client need never hear of it.
 import type { Usage } from '../domain/charge.ts'
 import type { Refusal } from '../domain/refusal.ts'
-import type { Answer, Finished, FlowControl, Notes, Receiver, WholeReply } from './ports.ts'
+import type { Answer, Finished, FlowControl, Notes, Receiver, ThrottleSubject, WholeReply } from './ports.ts'
 import type { Presence } from './presence.ts'
+import type { SendSignal } from './signals.ts'
+
+/** Bedrock's own words, or ours when it said nothing. */
+type Held = { reply: WholeReply } | { refusal: Refusal; sent: boolean }
 
 type State =
   | { kind: 'sent' }
-  | { kind: 'answering'; status: number }
+  | { kind: 'answering'; status: number; hasBody: boolean }
   | { kind: 'answered'; status: number; usage: Usage | undefined; exception: string | undefined }
-  | { kind: 'throttled'; reply: WholeReply }
-  | { kind: 'failed'; refusal: Refusal; sent: boolean }
+  | { kind: 'throttled'; reply: WholeReply; of: ThrottleSubject }
+  | { kind: 'failed'; held: Held; isFinal: boolean }
   | { kind: 'cut'; status: number; refusal: Refusal }
   | { kind: 'aborted'; sent: boolean }
 
 const NO_FLOW: FlowControl = { pause() {}, resume() {} }
+const NO_HEADERS: string[] = []
+const UNSENDABLE: Refusal = { code: 'upstream-invalid', message: 'Bedrock sent an answer that is not valid HTTP.' }
 
 export class Attempt implements Receiver {
   readonly #answer: Answer
   readonly #notes: Notes
   readonly #firstByte: () => void
+  /** Absent: nobody learns from this call. */
+  readonly #signal: SendSignal | undefined
   #state: State = { kind: 'sent' }
+  #hadHead = false
   #ended: () => void = () => {}
 
-  constructor(answer: Answer, notes: Notes, firstByte: () => void) {
+  constructor(answer: Answer, notes: Notes, firstByte: () => void, signal: SendSignal | undefined) {
     this.#answer = answer
     this.#notes = notes
     this.#firstByte = firstByte
+    this.#signal = signal
   }
 
   /** Runs `send` and resolves when the attempt has ended; a client that leaves abandons the call and ends it too. */
@@ -53,66 +63,122 @@ export class Attempt implements Receiver {
     return this.#state.kind === 'answered' ? this.#state.usage : undefined
   }
 
+  /** By a quota that fills again: its turn will come. */
   get isThrottled(): boolean {
-    return this.#state.kind === 'throttled'
+    return this.#state.kind === 'throttled' && this.#state.of !== 'day'
+  }
+
+  /** Before a byte has reached the client, by nothing that would come again for sure. */
+  get isRepeatable(): boolean {
+    return this.#state.kind === 'failed' && !this.#state.isFinal
+  }
+
+  /** The call was on its way and nothing came back: whatever it asked for may have been done. */
+  get isDoubtful(): boolean {
+    return this.#state.kind === 'failed' && !('reply' in this.#state.held) && this.#state.held.sent
+  }
+
+  /** Of the reply that is held back. */
+  get heldHeaders(): string[] {
+    return this.#state.kind === 'failed' && 'reply' in this.#state.held ? this.#state.held.reply.headers : NO_HEADERS
   }
 
   /** Bedrock charges nothing for a call it answered with an error, nor for one that was never sent. */
   get chargesNothing(): boolean {
     const state = this.#state
     if (state.kind === 'answered') return state.status >= 400
-    return (state.kind === 'failed' || state.kind === 'aborted') && !state.sent
+    if (state.kind === 'throttled') return state.of === 'day'
+    if (state.kind === 'failed') return !this.isDoubtful
+    return state.kind === 'aborted' && !state.sent
   }
 
   head(status: number, headers: string[], flow: FlowControl): void {
     if (this.#isOver()) return
+    this.#hadHead = true
     // A head that cannot be written throws here, and the client is refused instead.
     this.#answer.head(status, headers, this.#notes, flow)
-    this.#state = { kind: 'answering', status }
+    this.#state = { kind: 'answering', status, hasBody: false }
+    this.#signal?.accepted()
     this.#firstByte()
   }
 
   data(chunk: Buffer): void {
-    if (!this.#isOver()) this.#answer.data(chunk)
+    const state = this.#state
+    if (this.#isOver()) return
+    this.#answer.data(chunk)
+    if (state.kind !== 'answering' || state.hasBody) return
+    state.hasBody = true
+    this.#judge(state.status)
   }
 
   end(usage: Usage | undefined, exception?: string): void {
-    if (this.#state.kind !== 'answering') return
-    this.#state = { kind: 'answered', status: this.#state.status, usage, exception }
+    const state = this.#state
+    if (state.kind !== 'answering') return
+    if (!state.hasBody) this.#judge(state.status)
+    this.#state = { kind: 'answered', status: state.status, usage, exception }
     this.#answer.end()
     this.#ended()
   }
 
-  throttled(reply: WholeReply): void {
+  throttled(reply: WholeReply, of: ThrottleSubject): void {
     if (this.#isOver()) return
-    this.#state = { kind: 'throttled', reply }
+    this.#state = { kind: 'throttled', reply, of }
+    this.#signal?.throttled(of)
+    this.#ended()
+  }
+
+  errored(reply: WholeReply): void {
+    if (this.#isOver()) return
+    this.#state = { kind: 'failed', held: { reply }, isFinal: false }
+    this.#judge(reply.status)
+    this.#firstByte()
     this.#ended()
   }
 
   failed(refusal: Refusal, sent: boolean): void {
+    const state = this.#state
     if (this.#isOver()) return
-    if (this.#state.kind === 'answering') {
-      this.#state = { kind: 'cut', status: this.#state.status, refusal }
+    if (state.kind === 'answering') {
+      if (!state.hasBody) this.#signal?.failed(true)
+      this.#state = { kind: 'cut', status: state.status, refusal }
       this.#answer.cut()
     } else {
-      this.#state = { kind: 'failed', refusal, sent }
-      this.#answer.refuse(refusal, this.#notes)
+      this.#signal?.failed(false)
+      this.#state = { kind: 'failed', held: { refusal, sent }, isFinal: this.#hadHead }
     }
     this.#ended()
   }
 
-  /** Out of turns: the client hears the upstream's own words. `retryAfterMs` adds when to come back. */
-  deliverThrottle(run: Finished, retryAfterMs?: number): void {
-    if (this.#state.kind !== 'throttled') return
-    const { status, headers, body } = this.#state.reply
+  /** What was held back, now that the client must hear it; nothing otherwise. `retryAfterMs` adds when to come back. */
+  deliver(run: Finished, retryAfterMs?: number): void {
+    const state = this.#state
+    if (state.kind !== 'throttled' && state.kind !== 'failed') return
+    if (state.kind === 'throttled') this.#deliverReply(state.reply, run, retryAfterMs)
+    else if ('reply' in state.held) this.#deliverReply(state.held.reply, run)
+    else this.#refuse(state.held.refusal, run)
+  }
+
+  #deliverReply({ status, headers, body }: WholeReply, run: Finished, retryAfterMs?: number): void {
+    const notes = retryAfterMs === undefined ? this.#notes : { ...this.#notes, retryAfterMs }
+    try {
+      this.#answer.head(status, headers, notes, NO_FLOW)
+    } catch {
+      this.#refuse(UNSENDABLE, run)
+      return
+    }
     run.outcome = 'answered'
     run.status = status
-    const notes = retryAfterMs === undefined ? this.#notes : { ...this.#notes, retryAfterMs }
-    this.#answer.head(status, headers, notes, NO_FLOW)
-    this.#answer.data(body)
+    if (body.length > 0) this.#answer.data(body)
     this.#answer.end()
   }
 
+  #refuse(refusal: Refusal, run: Finished): void {
+    run.outcome = 'refused'
+    run.refusal = refusal
+    this.#answer.refuse(refusal, this.#notes)
+  }
+
+  /** Writes down what reached the client. */
   report(run: Finished): void {
     const state = this.#state
     if (state.kind === 'answered') {
@@ -120,14 +186,18 @@ export class Attempt implements Receiver {
       run.status = state.status
       run.usage = state.usage
       run.exception = state.exception
-    } else if (state.kind === 'failed') {
-      run.outcome = 'refused'
-      run.refusal = state.refusal
     } else if (state.kind === 'cut') {
       run.outcome = 'cut'
       run.status = state.status
       run.refusal = state.refusal
     }
+  }
+
+  /** 4xx is no failure of Bedrock's. A throttle that was too long to hold back comes by here. */
+  #judge(status: number): void {
+    if (status >= 500) this.#signal?.failed(true)
+    else if (status === 429 && this.#state.kind === 'answering') this.#signal?.throttled('unclear')
+    else this.#signal?.succeeded()
   }
 
   #isOver(): boolean {

@@ -5,10 +5,15 @@ import type { Clock } from '../domain/clock.ts'
 import type { InputEstimate } from '../domain/estimate.ts'
 import type { ModelSettings, PoolSettings } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
+import { MAX_REQUEUES } from '../domain/waitingRoom.ts'
 import type { Demand } from '../wire/demand.ts'
 import { Attempt } from './attempt.ts'
+import type { ControlLoop, ModelLoop } from './controlLoop.ts'
 import type { Answer, Ask, Decision, Finished, Handler, Invocation, Ledger, Upstream } from './ports.ts'
 import { priceOf } from './price.ts'
+import type { Retries } from './retries.ts'
+import { newRun, type Run } from './run.ts'
+import type { Entrance, SendStage } from './sendStage.ts'
 
 export interface GatewayParts {
   ledger: Ledger
@@ -21,6 +26,29 @@ export interface GatewayParts {
   poolOf: (model: string, pool: string) => PoolSettings | undefined
   /** Where calls go that name no model. */
   unmeteredPool: (invocation: Invocation) => PoolSettings
+  retries: Retries
+  sends: SendStage
+  /** Absent: nobody learns from what becomes of the calls. */
+  control?: ControlLoop
+  /** A call that failed is sent again now. */
+  onRetry?: (retry: Retry) => void
+}
+
+/** The failed call: where it went, what was reserved for it and what it may have cost. */
+export interface Retry {
+  model: string
+  pool: string
+  reservedTokens: number
+  chargedTokens: number
+}
+
+/** One invocation on its way, and what goes with it all the way. */
+interface Errand {
+  invocation: Invocation
+  answer: Answer
+  run: Run
+  deadlineMs: number
+  loop: ModelLoop | undefined
 }
 
 export class Gateway implements Handler {
@@ -31,21 +59,26 @@ export class Gateway implements Handler {
   }
 
   async handle(invocation: Invocation, answer: Answer): Promise<Finished> {
-    const run = newRun(invocation, this.#parts.clock.nowMs())
-    if (invocation.model && invocation.demand)
-      await this.#metered(invocation, invocation.model, invocation.demand, answer, run)
-    else await this.#unmetered(invocation, answer, run)
-    run.totalMs = Math.max(0, this.#parts.clock.nowMs() - run.startedMs)
+    const { clock, retries, control } = this.#parts
+    const run = newRun(invocation, clock.nowMs())
+    const { model, demand } = invocation
+    retries.received(run.model)
+    const deadlineMs = run.startedMs + invocation.maxWaitMs
+    if (model && demand) {
+      const loop = control?.of(model.name)
+      loop?.enter()
+      try {
+        await this.#metered({ invocation, answer, run, deadlineMs, loop }, model, demand)
+      } finally {
+        loop?.leave()
+      }
+    } else await this.#unmetered({ invocation, answer, run, deadlineMs, loop: undefined })
+    run.totalMs = Math.max(0, clock.nowMs() - run.startedMs)
     return run
   }
 
-  async #metered(
-    invocation: Invocation,
-    model: ModelSettings,
-    demand: Demand,
-    answer: Answer,
-    run: Run,
-  ): Promise<void> {
+  async #metered(errand: Errand, model: ModelSettings, demand: Demand): Promise<void> {
+    const { invocation, run, deadlineMs } = errand
     const { ledger, estimates } = this.#parts
     const estimate = estimates.get(model.name)!
     const ask: Ask = {
@@ -54,7 +87,7 @@ export class Gateway implements Handler {
       flow: invocation.flow,
       weight: this.#parts.weightOf(invocation.flow.client),
       tokens: priceOf(demand, model, estimate),
-      deadlineMs: run.startedMs + invocation.maxWaitMs,
+      deadlineMs,
       ...(invocation.sdkInvocationId !== undefined && { sdkInvocationId: invocation.sdkInvocationId }),
       ...(invocation.refuseWhenShut && { refuseWhenShut: true }),
     }
@@ -62,7 +95,7 @@ export class Gateway implements Handler {
     // Usage unknown (abort, cut, no figure): the reservation stands as the charge.
     let chargedTokens = ask.tokens
     try {
-      const attempt = await this.#untilAnswered(invocation, model, ask, answer, run)
+      const attempt = await this.#untilAnswered(errand, model, ask)
       if (attempt === 'unsent') chargedTokens = 0
       if (!attempt || attempt === 'unsent') return
       if (attempt.usage) {
@@ -73,56 +106,125 @@ export class Gateway implements Handler {
         chargedTokens = 0
       }
       run.chargedTokens = chargedTokens
+      run.signal?.settled(chargedTokens)
     } finally {
       ledger.settle(ask, chargedTokens)
     }
   }
 
-  /** The send that was answered; nothing when the client was refused or left before one; or a turn that could not be used. */
-  async #untilAnswered(
-    invocation: Invocation,
-    model: ModelSettings,
-    ask: Ask,
-    answer: Answer,
-    run: Run,
-  ): Promise<Attempt | 'unsent' | undefined> {
-    const { ledger, clock } = this.#parts
+  /**
+   * The send that was answered, or was the last; nothing when the client was refused or left while no turn was its own; or
+   * a turn that was not used.
+   */
+  async #untilAnswered(errand: Errand, model: ModelSettings, ask: Ask): Promise<Attempt | 'unsent' | undefined> {
+    const { ledger, clock, retries } = this.#parts
+    const { run, invocation } = errand
     let decision = await ledger.acquire(ask, invocation.presence)
-    let throttled: Attempt | undefined
+    let held: Attempt | undefined
     for (;;) {
       run.waitMs = Math.max(0, clock.nowMs() - run.startedMs - run.sendingMs)
       if (decision.kind !== 'granted') {
-        conclude(decision, throttled, answer, run)
+        conclude(decision, held, errand)
         return undefined
       }
+      invocation.granted?.()
       const { pool } = decision
       const settings = this.#parts.poolOf(model.name, pool)
-      if (!settings) {
-        refuse(unknownPool(pool), answer, run)
+      const attempt = settings
+        ? await this.#sendOnce(errand, settings, held)
+        : { kind: 'refused' as const, refusal: unknownPool(pool) }
+      if (!(attempt instanceof Attempt)) {
+        conclude(attempt, held, errand)
         return 'unsent'
       }
-      const attempt = await this.#send(invocation, settings, answer, run)
-      if (!attempt.isThrottled) return attempt
-      run.throttledBy.push(pool)
-      throttled = attempt
-      decision = await ledger.requeue(ask, invocation.presence)
+      if (attempt.isThrottled) {
+        run.throttledBy.push(pool)
+        // After so many the ledger says no by itself, and when to come back.
+        if (run.attempts >= retries.maxAttempts && run.attempts <= MAX_REQUEUES) {
+          attempt.deliver(run)
+          return attempt
+        }
+        decision = await ledger.requeue(ask, invocation.presence)
+      } else if (await this.#isToRepeat(attempt, errand)) {
+        run.chargedTokens = attempt.chargesNothing ? 0 : ask.tokens
+        run.signal?.settled(run.chargedTokens)
+        decision = await ledger.requeue(ask, invocation.presence, run.chargedTokens)
+      } else {
+        if (!invocation.presence.isGone) attempt.deliver(run)
+        return attempt
+      }
+      held = attempt
     }
   }
 
-  async #unmetered(invocation: Invocation, answer: Answer, run: Run): Promise<void> {
+  /** No quota holds it, so it need not wait for its turn; all else is the same. */
+  async #unmetered(errand: Errand): Promise<void> {
+    const { invocation, run } = errand
     const pool = invocation.model?.pools[0] ?? this.#parts.unmeteredPool(invocation)
-    const attempt = await this.#send(invocation, pool, answer, run)
-    attempt.deliverThrottle(run)
+    let held: Attempt | undefined
+    for (;;) {
+      const attempt = await this.#sendOnce(errand, pool, held)
+      if (!(attempt instanceof Attempt)) {
+        conclude(attempt, held, errand)
+        return
+      }
+      if (!(await this.#isToRepeat(attempt, errand))) {
+        if (!invocation.presence.isGone) attempt.deliver(run)
+        return
+      }
+      held = attempt
+    }
   }
 
-  async #send(invocation: Invocation, pool: PoolSettings, answer: Answer, run: Run): Promise<Attempt> {
+  /** After the backoff, if there is one more try in it. */
+  async #isToRepeat(attempt: Attempt, { invocation, run, deadlineMs }: Errand): Promise<boolean> {
+    if (!attempt.isRepeatable) return false
+    // A job that may have begun would begin twice.
+    if (attempt.isDoubtful && invocation.request.operation.name === 'StartAsyncInvoke') return false
+    const { model, attempts, retries } = run
+    const failure = { model, headers: attempt.heldHeaders, attempts, retries, deadlineMs }
+    return this.#parts.retries.backoff(failure, invocation.presence)
+  }
+
+  /** Through the send stage, and out of it however the call ends. */
+  async #sendOnce(
+    errand: Errand,
+    pool: PoolSettings,
+    before: Attempt | undefined,
+  ): Promise<Attempt | Exclude<Entrance, { kind: 'entered' }>> {
+    const { invocation, run, deadlineMs } = errand
+    const lane = this.#parts.sends.lane(run.model, pool.name)
+    const entering = lane.enter(invocation.flow.priority, deadlineMs, invocation.presence)
+    const entrance = 'then' in entering ? await entering : entering
+    if (entrance.kind !== 'entered') return entrance
+    try {
+      if (before?.isRepeatable) this.#countRetry(run)
+      return await this.#send(errand, pool)
+    } finally {
+      lane.leave()
+    }
+  }
+
+  #countRetry(run: Run): void {
+    const { model, pool, reservedTokens, chargedTokens } = run
+    run.retries += 1
+    run.chargedTokens = 0
+    this.#parts.onRetry?.({ model, pool: pool ?? 'none', reservedTokens, chargedTokens })
+  }
+
+  async #send({ invocation, answer, run, loop }: Errand, pool: PoolSettings): Promise<Attempt> {
     const { clock, upstream } = this.#parts
+    const sentMs = clock.nowMs()
+    run.waitMs = Math.max(0, sentMs - run.startedMs - run.sendingMs)
     run.attempts += 1
     run.pool = pool.name
-    const sentMs = clock.nowMs()
-    const attempt = new Attempt(answer, { pool: pool.name, waitMs: run.waitMs, attempts: run.attempts }, () => {
+    run.firstByteMs = undefined
+    run.signal = loop?.signals.sent(pool.name, run.reservedTokens)
+    const notes = { pool: pool.name, waitMs: run.waitMs, attempts: run.attempts }
+    const onFirstByte = () => {
       run.firstByteMs = Math.max(0, clock.nowMs() - sentMs)
-    })
+    }
+    const attempt = new Attempt(answer, notes, onFirstByte, run.signal)
     await attempt.over(invocation.presence, () => upstream.send(pool, invocation.request, attempt))
     run.sendingMs += Math.max(0, clock.nowMs() - sentMs)
     attempt.report(run)
@@ -130,59 +232,21 @@ export class Gateway implements Handler {
   }
 }
 
-/** A Finished in the making. */
-interface Run extends Finished {
-  startedMs: number
-  sendingMs: number
-}
-
-function newRun(invocation: Invocation, nowMs: number): Run {
-  return {
-    id: invocation.id,
-    operation: invocation.request.operation.name,
-    model: invocation.model?.name ?? 'none',
-    pool: undefined,
-    flow: invocation.flow,
-    outcome: 'aborted',
-    status: undefined,
-    refusal: undefined,
-    waitMs: 0,
-    firstByteMs: undefined,
-    totalMs: 0,
-    attempts: 0,
-    throttledBy: [],
-    reservedTokens: 0,
-    chargedTokens: 0,
-    usage: undefined,
-    exception: undefined,
-    retries: 0,
-    fallback: undefined,
-    coalesced: false,
-    startedMs: nowMs,
-    sendingMs: 0,
-  }
-}
-
-/** No turn came: the upstream's own throttle if there was one, else the ledger's refusal; nothing to one who left. */
+/** No turn, or none that could be used: what Bedrock said before if it said anything, else the refusal; nothing to one who left. */
 function conclude(
-  decision: Exclude<Decision, { kind: 'granted' }>,
-  throttled: Attempt | undefined,
-  answer: Answer,
-  run: Run,
-) {
+  decision: Exclude<Decision | Entrance, { kind: 'granted' } | { kind: 'entered' }>,
+  held: Attempt | undefined,
+  { answer, run }: Errand,
+): void {
   if (decision.kind === 'left') return
-  if (throttled) {
-    throttled.deliverThrottle(run, decision.refusal.retryAfterMs)
+  const { refusal } = decision
+  if (held) {
+    held.deliver(run, refusal.retryAfterMs)
     return
   }
-  refuse(decision.refusal, answer, run)
-}
-
-function refuse(refusal: Refusal, answer: Answer, run: Run): void {
   run.outcome = 'refused'
   run.refusal = refusal
-  const { pool, waitMs, attempts } = run
-  answer.refuse(refusal, pool === undefined ? undefined : { pool, waitMs, attempts })
+  answer.refuse(refusal)
 }
 
 /** Another replica was reloaded before this one. */

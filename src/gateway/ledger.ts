@@ -1,5 +1,6 @@
 // A ledger is a room for each model; which kind of room is for whoever makes it.
 import type { ModelSettings } from '../domain/model.ts'
+import { MOST_STATE } from '../domain/poolReport.ts'
 import type { RoomSettings } from '../domain/room.ts'
 import type { AdmissionSettings, Decision, Ledger, LedgerHealth, Outcome, RoomLedger } from './ports.ts'
 
@@ -9,6 +10,8 @@ export interface LedgerParts<Room extends RoomLedger> {
   makeRoom: (model: string, settings: RoomSettings) => Room
   /** Why this process is on its own with a model. */
   troubleOf: (room: Room) => string | undefined
+  /** Its settlements that are still to be told; absent: none ever are. */
+  backlogOf?: (room: Room) => { depth: number; limit: number }
   kind: LedgerHealth['kind']
 }
 
@@ -23,8 +26,15 @@ export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>):
   }
   return {
     acquire: (ask, presence) => room(ask.model).acquire(ask, presence).then(decided),
-    requeue: (ask, presence) => room(ask.model).requeue(ask, presence).then(decided),
+    requeue: (ask, presence, charged) => room(ask.model).requeue(ask, presence, charged).then(decided),
     settle: (ask, chargedTokens) => void room(ask.model).settle(ask.ticketId, chargedTokens),
+    report: (model, news) => room(model).report(news),
+    async steer(model, steering) {
+      const { length } = steering.state
+      if (length > MOST_STATE)
+        throw new Error(`the state of ${model}'s step has ${length} characters, more than ${MOST_STATE}`)
+      await room(model).steer(steering)
+    },
     configure(models, admission) {
       for (const model of models) {
         const settings = roomSettings(model, admission)
@@ -42,19 +52,26 @@ export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>):
       ),
     health() {
       const degraded = [...rooms.values()].map(parts.troubleOf).find(trouble => trouble !== undefined)
-      return { kind: parts.kind, ...(degraded && { degraded }) }
+      return { kind: parts.kind, ...(degraded && { degraded }), ...backlog(parts, [...rooms.values()]) }
     },
   }
 }
 
+function backlog<Room extends RoomLedger>({ backlogOf }: LedgerParts<Room>, rooms: Room[]): Partial<LedgerHealth> {
+  if (!backlogOf) return {}
+  const each = rooms.map(backlogOf)
+  const sum = (figure: 'depth' | 'limit') => each.reduce((all, one) => all + one[figure], 0)
+  return { backlog: { depth: sum('depth'), limit: sum('limit') } }
+}
+
 function roomSettings(model: ModelSettings, admission: AdmissionSettings): RoomSettings {
-  const { burst, maxWaiting, maxWaitingPerClient } = admission
+  const { burst, maxWaiting, maxWaitingPerClient, failures } = admission
   const pools = model.pools.map(({ name, requestsPerMinute, tokensPerMinute }) => ({
     name,
     requestsPerMinute,
     tokensPerMinute,
   }))
-  return { pools, burstShare: burst, maxWaiting, maxWaitingPerClient }
+  return { pools, burstShare: burst, maxWaiting, maxWaitingPerClient, failures }
 }
 
 function decided(outcome: Outcome): Decision {

@@ -6,15 +6,19 @@ import type { Clock } from '../domain/clock.ts'
 import type { InputEstimate } from '../domain/estimate.ts'
 import type { Denial, LimitKind, LimitSettings } from '../domain/limits/clientLimits.ts'
 import type { Refusal } from '../domain/refusal.ts'
-import type { Answer, ClientLimits, Finished, FlowControl, Handler, Invocation, Notes, RateLimitNote } from './ports.ts'
+import type { ClientLimits, RateLimitNote } from './limitPorts.ts'
+import type { Answer, Finished, FlowControl, Handler, Invocation, Notes } from './ports.ts'
 import { priceOf } from './price.ts'
 import { policyText, rateLimitNote } from './rateLimit.ts'
+import { newRun } from './run.ts'
 
 export interface LimitedParts {
   inner: Handler
   limits: ClientLimits
   /** Undefined: the client has none. */
   limitsOf: (client: string) => LimitSettings | undefined
+  /** Tokens that all answers to it together will be allowed; undefined: the model's most. */
+  capOf: (invocation: Invocation) => number | undefined
   /** By model name. */
   estimates: Map<string, InputEstimate>
   clock: Clock
@@ -41,17 +45,17 @@ export class Limited implements Handler {
     const policy = policyText(settings)
     if (invocation.model && settings.models && !settings.models.includes(invocation.model.name)) {
       const note = policy === '' ? undefined : { policy }
-      return this.#refuse(invocation, answer, 'models', NOT_ALLOWED, note, 0)
+      return this.#refuse(invocation, answer, 'models', NOT_ALLOWED, note, clock.nowMs())
     }
     if (policy === '') return inner.handle(invocation, answer)
-    const tokens = this.#price(invocation)
+    const tokens = settings.tokensPerMinute === undefined ? 0 : this.#price(invocation)
     const askedMs = clock.nowMs()
     const admission = await limits.take(client, settings, tokens, invocation.id)
     const decidedMs = clock.nowMs()
     const note = (): RateLimitNote => rateLimitNote(policy, admission.levels, clock.nowMs() - decidedMs)
     if (admission.kind === 'refused') {
       const refusal = refusalOf(client, settings, admission.denial, tokens)
-      return this.#refuse(invocation, answer, admission.denial.over, refusal, note(), decidedMs - askedMs)
+      return this.#refuse(invocation, answer, admission.denial.over, refusal, note(), askedMs)
     }
     let chargedTokens = tokens
     try {
@@ -63,8 +67,11 @@ export class Limited implements Handler {
     }
   }
 
-  #price({ model, demand }: Invocation): number {
-    return model && demand ? priceOf(demand, model, this.#parts.estimates.get(model.name)!) : 0
+  #price(invocation: Invocation): number {
+    const { model, demand } = invocation
+    if (!model || !demand) return 0
+    const { estimates, capOf } = this.#parts
+    return priceOf(demand, model, estimates.get(model.name)!, capOf(invocation))
   }
 
   #refuse(
@@ -73,11 +80,13 @@ export class Limited implements Handler {
     limit: LimitKind | 'models',
     refusal: Refusal,
     rateLimit: RateLimitNote | undefined,
-    tookMs: number,
+    startedMs: number,
   ): Finished {
     answer.refuse(refusal, rateLimit && { rateLimit })
     this.#parts.onRefusal(invocation.flow.client, limit)
-    return lineOf(invocation, refusal, Math.max(0, tookMs))
+    const run = newRun(invocation, startedMs)
+    const totalMs = Math.max(0, this.#parts.clock.nowMs() - startedMs)
+    return { ...run, outcome: 'refused', refusal, totalMs }
   }
 }
 
@@ -133,29 +142,4 @@ function refusalOf(client: string, settings: LimitSettings, { over, retryAfterMs
   }[over] as [string, string]
   const message = `Too many ${what}, please wait before trying again. The client ${client} may have ${bound}.`
   return { code: 'client-limit', message, retryAfterMs }
-}
-
-function lineOf(invocation: Invocation, refusal: Refusal, totalMs: number): Finished {
-  return {
-    id: invocation.id,
-    operation: invocation.request.operation.name,
-    model: invocation.model?.name ?? 'none',
-    pool: undefined,
-    flow: invocation.flow,
-    outcome: 'refused',
-    status: undefined,
-    refusal,
-    waitMs: 0,
-    firstByteMs: undefined,
-    totalMs,
-    attempts: 0,
-    throttledBy: [],
-    reservedTokens: 0,
-    chargedTokens: 0,
-    usage: undefined,
-    exception: undefined,
-    retries: 0,
-    fallback: undefined,
-    coalesced: false,
-  }
 }

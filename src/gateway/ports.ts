@@ -1,14 +1,14 @@
 // What the gateway needs from the world, in its own words. The adapters live in memory/, redis/, bedrock/, http/ and telemetry/.
 import type { Usage } from '../domain/charge.ts'
-import type { Denial, Levels, LimitSettings } from '../domain/limits/clientLimits.ts'
 import type { Flow, ModelSettings, PoolSettings } from '../domain/model.ts'
-import type { PoolQuota } from '../domain/pool.ts'
+import type { Dimension, PoolQuota } from '../domain/pool.ts'
 import type { PoolNews, Report, Steering } from '../domain/poolReport.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { RoomSettings } from '../domain/room.ts'
 import type { RoomStatus } from '../domain/roomStatus.ts'
 import type { Demand } from '../wire/demand.ts'
 import type { Operation } from '../wire/operations.ts'
+import type { RateLimitNote } from './limitPorts.ts'
 import type { Presence } from './presence.ts'
 
 /** One Bedrock call, stripped of HTTP. */
@@ -27,6 +27,8 @@ export interface Invocation {
   refuseWhenShut?: boolean
   request: UpstreamRequest
   presence: Presence
+  /** Told each time its turn has come, before the call is sent: whoever shares the call waits no longer either. */
+  granted?: () => void
 }
 
 /** The request as it came, less what was meant for Sluice. */
@@ -47,6 +49,8 @@ export interface AdmissionSettings {
   burst: number
   maxWaiting: number
   maxWaitingPerClient: number
+  /** Consecutive failures that shut a pool at once; absent: none do. */
+  failures?: number
 }
 
 export interface Ask {
@@ -59,6 +63,7 @@ export interface Ask {
   tokens: number
   deadlineMs: number
   sdkInvocationId?: string
+  /** Refused with `no-pool-open`, at once or when it comes to that, instead of waiting while no pool that could hold it is open. */
   refuseWhenShut?: boolean
 }
 
@@ -72,11 +77,15 @@ export type Decision =
  * Where pools, waiting rooms and reservations live. Every granted ticket is ended by exactly one `settle` or `requeue`;
  * ending it twice changes nothing.
  */
-export interface Ledger {
+export interface Ledger extends Board {
   /** Resolves when it is this request's turn, or never will be. Never rejects. */
   acquire(ask: Ask, presence: Presence): Promise<Decision>
-  /** The granted pool threw it back: wait again, ahead of newcomers, until the same deadline. */
-  requeue(ask: Ask, presence: Presence): Promise<Decision>
+  /**
+   * The granted pool threw it back: wait again, ahead of newcomers, until the same deadline; elsewhere for a while, if there is
+   * an elsewhere. `chargedTokens`: what Bedrock charged for a call that failed; absent: it was throttled, which gives nothing
+   * back, for its bucket is emptier than ours.
+   */
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Decision>
   /** `chargedTokens`: what Bedrock really charged. */
   settle(ask: Ask, chargedTokens: number): void
   /** New quotas, pools, bounds and models; levels, waiters and reservations stay, those of models now gone too. */
@@ -89,17 +98,24 @@ export interface Ledger {
 /** One model's part of a ledger. */
 export interface RoomLedger {
   acquire(ask: Ask, presence: Presence): Promise<Outcome>
-  requeue(ask: Ask, presence: Presence): Promise<Outcome>
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome>
   /** False when it holds no such reservation. */
   settle(ticketId: string, chargedTokens: number): boolean
   configure(settings: RoomSettings): void
   status(): Promise<RoomStatus>
+  /** See Board. */
+  report(news: PoolNews[]): Promise<Report>
+  steer(steering: Steering): Promise<void>
 }
 
 /** Where the gateways put together what they saw of a model's pools, and where one of them at a time decides for all. */
 export interface Board {
-  /** Adds this gateway's news of its pools; nothing new is news too: it keeps the lease and asks how things stand. */
+  /**
+   * Adds this gateway's news of its pools; nothing new is news too: it keeps the lease and asks how things stand. Never rejects:
+   * news that a shared ledger did not confirm counts there once or not at all, and is told to this process's own meanwhile.
+   */
   report(model: string, news: PoolNews[]): Promise<Report>
+  /** Changes nothing when the lease is not this gateway's any more. Rejects only a state of more than MOST_STATE characters. */
   steer(model: string, steering: Steering): Promise<void>
 }
 
@@ -110,7 +126,7 @@ export type Outcome = Decision | { kind: 'moved' }
 export interface StandIn extends RoomLedger {
   /** What the pool's quota is believed to be. */
   setPace(pool: string, believed: PoolQuota): void
-  /** Nothing is left of what was saved up. */
+  /** Nothing is left of what was saved up, of what was reported, and of what was shut for it. */
   drain(): void
   readonly waiting: number
   /** Everybody who waits is decided as moved. */
@@ -121,6 +137,8 @@ export interface LedgerHealth {
   kind: 'memory' | 'redis'
   /** Absent: all is well. */
   degraded?: string
+  /** Settlements not told yet to whoever keeps the levels, and how many are kept at most; absent: they are told at once. */
+  backlog?: { depth: number; limit: number }
 }
 
 export interface ModelStatus extends RoomStatus {
@@ -128,22 +146,6 @@ export interface ModelStatus extends RoomStatus {
   /** Why this process is on its own with the model; absent when it is not. */
   degraded?: string
 }
-
-// ---- a client's own limits ----
-
-/** Where it is kept what each client has used of its own limits. */
-export interface ClientLimits {
-  /** Of all limits or of none: a refused call takes nothing. `id`: the call's, unlike any other's. Never rejects. */
-  take(client: string, settings: LimitSettings, tokens: number, id: string): Admission | Promise<Admission>
-  /** The clients that have limits from now on: what others used is forgotten. */
-  keep(clients: ReadonlySet<string>): void
-  close(): void
-}
-
-export type Admission =
-  /** `end` is called once, when the call has ended: what it reserved becomes what it was charged. */
-  | { kind: 'allowed'; levels: Levels; end(chargedTokens: number): void }
-  | { kind: 'refused'; denial: Denial; levels: Levels }
 
 // ---- far side ----
 
@@ -158,14 +160,22 @@ export interface WholeReply {
   body: Buffer
 }
 
-/** Hears of one send: either `head`, any `data`, `end`; or `throttled`; or at any point `failed`. Nothing follows the last three. */
+/** Which quota a throttle speaks of; `day`: one that no wait of ours would help. */
+export type ThrottleSubject = Dimension | 'unclear' | 'day'
+
+/**
+ * Hears of one send: either `head`, any `data`, `end`; or `throttled` or `errored`; or at any point `failed`. Nothing follows
+ * the last four. What is held back is small, whole and bounded.
+ */
 export interface Receiver {
   head(status: number, headers: string[], flow: FlowControl): void
   data(chunk: Buffer): void
   /** `usage`: what the reply said it used; absent when it did not. `exception`: a stream that ended in one, by name. */
   end(usage: Usage | undefined, exception?: string): void
-  /** The quota said no, before anything else was heard. The whole reply is small and bounded. */
-  throttled(reply: WholeReply): void
+  /** The quota said no, before anything else was heard. */
+  throttled(reply: WholeReply, of: ThrottleSubject): void
+  /** Bedrock says that it has failed, before anything else was heard, and that the call is worth sending again. */
+  errored(reply: WholeReply): void
   /** `sent`: the call was on its way, so Bedrock may have charged it. */
   failed(refusal: Refusal, sent: boolean): void
 }
@@ -182,7 +192,8 @@ export interface Upstream {
 
 /** What Sluice adds to an answer, for the client's eyes. */
 export interface Notes {
-  pool: string
+  /** Absent: no pool answered, but what was kept of an earlier answer, or a placeholder. */
+  pool?: string
   waitMs: number
   attempts: number
   /** Set when the upstream throttled it for good: when to come back. */
@@ -191,14 +202,10 @@ export interface Notes {
   fallback?: FallbackKind
   /** The output cap that Sluice gave the request. */
   outputCap?: number
+  /** The answer is that of an identical call which was in flight already. */
+  coalesced?: true
   /** How the client stands with its own limits. */
   rateLimit?: RateLimitNote
-}
-
-/** The values of the headers RateLimit-Policy and RateLimit; `level` is absent when nothing was asked. */
-export interface RateLimitNote {
-  policy: string
-  level?: string
 }
 
 export type FallbackKind = 'stale' | 'model' | 'mock'
@@ -225,7 +232,7 @@ export interface Finished {
   model: string
   pool: string | undefined
   flow: Flow
-  /** `rescued`: refused here, and answered by another model, which has a line of its own. */
+  /** `rescued`: its client was not given this ending, but another model's answer, or its request's first ending, which has a line of its own. */
   outcome: 'answered' | 'refused' | 'rescued' | 'aborted' | 'cut'
   status: number | undefined
   refusal: Refusal | undefined

@@ -5,9 +5,14 @@ import type { ModelSettings } from '../domain/model.ts'
 import type { Demand } from '../wire/demand.ts'
 
 /** Tokens: the estimated input, and the output cap or else what Bedrock reserves without one. */
-export function priceOf(demand: Demand, model: ModelSettings, estimate: InputEstimate): number {
+export function priceOf(
+  demand: Demand,
+  model: ModelSettings,
+  estimate: InputEstimate,
+  outputCap = demand.outputCap,
+): number {
   return reservedTokens(
     estimate.tokens(demand.textBytes, demand.mediaTokens),
-    demand.outputCap ?? model.maxOutputTokens * demand.answers,
+    outputCap ?? model.maxOutputTokens * demand.answers,
   )
 }

@@ -3,7 +3,7 @@
 // said), within `w` seconds; `r`: what is left of it; `t`: seconds until all of it is back.
 import type { Levels, LimitSettings } from '../domain/limits/clientLimits.ts'
 import { WINDOW_MS } from '../domain/limits/meter.ts'
-import type { RateLimitNote } from './ports.ts'
+import type { RateLimitNote } from './limitPorts.ts'
 
 const WINDOW_S = WINDOW_MS / 1000
 const policies = new WeakMap<LimitSettings, string>()

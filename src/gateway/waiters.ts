@@ -1,16 +1,21 @@
 // Those of this process who wait for their turn. Each waits until it is decided: by a grant or a refusal, or because its
-// deadline has passed or its client has left; the last two first have to be told to whoever keeps the line.
+// deadline has passed, its client has left or no pool is open to it; the last three first have to be told to whoever keeps the line.
 import type { Clock } from '../domain/clock.ts'
 import { PRIORITIES } from '../domain/model.ts'
 import type { TicketAsk } from '../domain/ticket.ts'
 import type { Ask, Outcome } from './ports.ts'
 import type { Presence } from './presence.ts'
 
-export type Reason = 'late' | 'gone'
+/** A UUID has 36 characters; what is longer is no SDK's, and would be kept. */
+const LONGEST_ID = 128
+
+/** `shut`: it would not wait for a pool to open. */
+export type Reason = 'late' | 'gone' | 'shut'
 
 interface Waiter {
   ask: Ask
   decide(outcome: Outcome): void
+  withdraw(reason: Reason): void
 }
 
 export class Waiters {
@@ -46,6 +51,7 @@ export class Waiters {
       const cancelDeadline = this.#clock.after(Math.max(0, ask.deadlineMs - this.#clock.nowMs()), () => once('late'))
       this.#waiting.set(ask.ticketId, {
         ask,
+        withdraw: once,
         decide(outcome) {
           cancelDeadline()
           presence.watch(undefined)
@@ -66,6 +72,11 @@ export class Waiters {
     return waiter.ask
   }
 
+  /** Those who would not wait for a pool to open, and for whom none is, leave. */
+  withdrawShut(isShutTo: (ask: Ask) => boolean): void {
+    for (const { ask, withdraw } of this.#waiting.values()) if (ask.refuseWhenShut && isShutTo(ask)) withdraw('shut')
+  }
+
   /** Sends everybody to ask elsewhere, in order. */
   moveAll(): void {
     for (const ticketId of [...this.#waiting.keys()]) this.decide(ticketId, { kind: 'moved' })
@@ -74,7 +85,9 @@ export class Waiters {
 
 /** The ask as the engine knows it. */
 export function ticketOf(ask: Ask, gateway: string): TicketAsk {
-  const { ticketId, flow, weight, tokens, deadlineMs } = ask
+  const { ticketId, flow, weight, tokens, deadlineMs, sdkInvocationId } = ask
   const rank = PRIORITIES.indexOf(flow.priority)
-  return { id: ticketId, rank, client: flow.client, weight, user: flow.user, tokens, deadlineMs, gateway }
+  const ticket = { id: ticketId, rank, client: flow.client, weight, user: flow.user, tokens, deadlineMs, gateway }
+  const isKnown = sdkInvocationId && sdkInvocationId.length <= LONGEST_ID
+  return isKnown ? { ...ticket, invocation: sdkInvocationId } : ticket
 }

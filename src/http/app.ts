@@ -24,20 +24,20 @@ export interface AppParts {
 
 export function buildApp(parts: AppParts): FastifyInstance {
   const dataPlane = createDataPlane(parts.dataPlane)
-  const serve: typeof dataPlane = (request, response) =>
-    dataPlane(request, response).catch(error => {
+  const serve: typeof dataPlane = (request, response, invite) =>
+    dataPlane(request, response, invite).catch(error => {
       parts.fault(error)
       response.destroy()
     })
   const app = Fastify({
     // Fastify hears of the operations routes alone: everything else goes past it, body and all, as it came.
     serverFactory: handle => {
-      const port = createOnePort(parts.port, (request, response) => {
+      const port = createOnePort(parts.port, (request, response, invite) => {
         if (isForOperations(request)) handle(request as never, response as never)
         else {
           // While it drains, an HTTP/1.1 client is told to take its next request elsewhere.
           if (!port.listening && response instanceof ServerResponse) response.setHeader('connection', 'close')
-          serve(request, response)
+          serve(request, response, invite)
         }
       })
       return port as never

@@ -124,12 +124,15 @@ function declaredLength(headers: string[]): number {
   return Number.NaN
 }
 
+/** A refusal before any call has no wait and no attempts to tell of. */
 function noteHeaders(notes: Partial<Notes>): string[] {
   const headers: string[] = []
-  if (notes.pool !== undefined) {
-    headers.push('x-sluice-pool', notes.pool, 'x-sluice-wait-ms', String(Math.round(notes.waitMs ?? 0)))
-    headers.push('x-sluice-attempts', String(notes.attempts))
-  }
+  if (notes.waitMs !== undefined) headers.push('x-sluice-wait-ms', String(Math.round(notes.waitMs)))
+  if (notes.attempts !== undefined) headers.push('x-sluice-attempts', String(notes.attempts))
+  if (notes.pool !== undefined) headers.push('x-sluice-pool', notes.pool)
+  if (notes.fallback !== undefined) headers.push('x-sluice-fallback', notes.fallback)
+  if (notes.outputCap !== undefined) headers.push('x-sluice-output-cap', String(notes.outputCap))
+  if (notes.coalesced) headers.push('x-sluice-coalesced', 'true')
   if (notes.rateLimit) {
     headers.push('ratelimit-policy', notes.rateLimit.policy)
     if (notes.rateLimit.level !== undefined) headers.push('ratelimit', notes.rateLimit.level)

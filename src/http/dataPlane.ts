@@ -1,18 +1,23 @@
 // From a request to an Invocation: route by the raw path, find the model, read the body, price what it asks for.
 // HTTP ends here.
+import { ServerResponse } from 'node:http'
 import type { Clock } from '../domain/clock.ts'
-import type { ClientFinder, ModelSettings, Priority } from '../domain/model.ts'
+import type { LoopDelay } from '../domain/loopDelay.ts'
+import type { ClientFinder, Flow, ModelSettings, Priority } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Book } from '../gateway/book.ts'
 import type { Invocation } from '../gateway/ports.ts'
 import { Presence } from '../gateway/presence.ts'
+import type { Stage } from '../gateway/stage.ts'
 import type { Request, Response } from '../transport/onePort.ts'
-import { type Demand, readDemand } from '../wire/demand.ts'
+import type { Demand } from '../wire/demand.ts'
 import { matchOperation, type Operation, type Route } from '../wire/operations.ts'
 import { bodyOf, ClientAnswer, writeHead } from './clientAnswer.ts'
+import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import { identify } from './identity.ts'
+import type { Place, Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
-import { discardBody, readBody } from './requestBody.ts'
+import { declaredBytes, discardBody, readBody } from './requestBody.ts'
 
 export interface DataPlaneParts {
   book: Book
@@ -24,63 +29,106 @@ export interface DataPlaneParts {
   /** A client that takes no byte of its answer for so long is cut off. */
   stallTimeoutMs: number
   clock: Clock
+  loop: LoopDelay
+  receiving: Receiving
+  identifying: Stage
+  pricing: DemandReaders
   /** Told of every refusal that happened before the gateway. */
   refused: (refusal: Refusal, operation: string, requestId: string) => void
 }
 
-export type DataPlane = (request: Request, response: Response) => Promise<void>
+/** `invite` as in `RequestHandler`. */
+export type DataPlane = (request: Request, response: Response, invite?: () => void) => Promise<void>
 
 export function createDataPlane(parts: DataPlaneParts): DataPlane {
-  return async (request, response) => {
+  return async (request, response, invite) => {
     const id = parts.newId()
-    if (request.httpVersion === '1.1' && request.headers.host === undefined) {
-      refuseEarly(parts, request, response, id, noHost())
+    const caller = admit(parts, request)
+    if ('refusal' in caller) {
+      refuseEarly(parts, request, response, id, caller, caller.operation)
       return
     }
-    const match = matchOperation(request.method ?? '', request.url ?? '')
-    if (match.kind !== 'found') {
-      refuseEarly(parts, request, response, id, unrouted(match, request))
-      return
-    }
-    const identity = identify(request.headers, request.socket?.remoteAddress, parts.clientOf)
-    if (identity.kind === 'malformed') {
-      refuseEarly(parts, request, response, id, malformed(identity.message), match.route.operation)
-      return
-    }
+    const { operation } = caller.route
     // Listens from the start: a client may leave while its body is still on the way. Once it is answered, nobody asks.
     const presence = new Presence()
     bodyOf(response).on('close', () => presence.leave())
-    const read = await readBody(request, parts.maxBodyBytes)
-    if (read.kind === 'gone') return
-    if (read.kind === 'too-large') {
-      const refusal = bodyTooLarge(parts.maxBodyBytes)
-      refuseEarly(parts, request, response, id, { refusal }, match.route.operation)
-      return
+    try {
+      invite?.()
+      const read = await readBody(request, parts.maxBodyBytes, caller.place)
+      if (read.kind === 'gone') return
+      const parsed = read.kind === 'ok' ? await parse(parts, caller, read.body, presence) : unread(parts, caller, read)
+      if (!parsed) return
+      if ('refusal' in parsed) {
+        refuseEarly(parts, request, response, id, parsed, operation)
+        return
+      }
+      const invocation = invocationOf(request, caller, parsed, id, presence)
+      await parts.book.handle(invocation, new ClientAnswer(response, operation.dialect, id, parts))
+    } finally {
+      caller.place.release()
     }
-    const parsed = parse(parts, match.route, read.body)
-    if ('refusal' in parsed) {
-      refuseEarly(parts, request, response, id, parsed, match.route.operation)
-      return
-    }
-    const { operation } = match.route
-    const sdkInvocationId = sdkInvocationIdOf(request)
-    const invocation: Invocation = {
-      id,
-      ...(parsed.model && { model: parsed.model }),
-      ...(parsed.demand && { demand: parsed.demand }),
-      flow: identity.flow,
-      ...(sdkInvocationId !== undefined && { sdkInvocationId }),
-      maxWaitMs: Math.min(identity.maxWaitMs ?? Infinity, parts.maxWaitMs(identity.flow.priority)),
-      request: {
-        operation,
-        ...(parsed.modelId !== undefined && { modelId: parsed.modelId }),
-        rawUrl: request.url!,
-        headers: request.rawHeaders,
-        body: read.body,
-      },
-      presence,
-    }
-    await parts.book.handle(invocation, new ClientAnswer(response, operation.dialect, id, parts))
+  }
+}
+
+/** Whose body is worth reading, and has a place to be read into. */
+interface Caller {
+  route: Route
+  flow: Flow
+  maxWaitMs: number
+  place: Place
+}
+
+/** All that can be said before a byte of the body has been read. */
+function admit(parts: DataPlaneParts, request: Request): Caller | (Early & { operation?: Operation }) {
+  const beganMs = parts.clock.nowMs()
+  if (request.httpVersion === '1.1' && request.headers.host === undefined) return noHost()
+  const match = matchOperation(request.method ?? '', request.url ?? '')
+  if (match.kind !== 'found') return unrouted(match, request)
+  const { route } = match
+  const { operation } = route
+  const identity = identify(request.headers, request.socket?.remoteAddress, parts.clientOf)
+  parts.identifying.took(parts.clock.nowMs() - beganMs)
+  if (identity.kind === 'malformed') return { ...malformed(identity.message), operation }
+  const { flow } = identity
+  const shed = parts.loop.shed(flow.priority)
+  if (shed) return { refusal: shed, operation }
+  const bytes = declaredBytes(request)
+  if (bytes > parts.maxBodyBytes) return { refusal: bodyTooLarge(parts.maxBodyBytes), operation }
+  const place = parts.receiving.admit(flow.priority, bytes)
+  if (!place) return { refusal: parts.receiving.stage.refusal(flow.priority), operation }
+  const maxWaitMs = Math.min(identity.maxWaitMs ?? Infinity, parts.maxWaitMs(flow.priority))
+  return { route, flow, maxWaitMs, place }
+}
+
+function unread(parts: DataPlaneParts, { flow }: Caller, { kind }: { kind: 'too-large' | 'no-room' }): Early {
+  return {
+    refusal: kind === 'too-large' ? bodyTooLarge(parts.maxBodyBytes) : parts.receiving.stage.refusal(flow.priority),
+  }
+}
+
+function invocationOf(
+  request: Request,
+  caller: Caller,
+  { body, model, modelId, demand }: Parsed,
+  id: string,
+  presence: Presence,
+): Invocation {
+  const sdkInvocationId = sdkInvocationIdOf(request)
+  return {
+    id,
+    ...(model && { model }),
+    ...(demand && { demand }),
+    flow: caller.flow,
+    ...(sdkInvocationId !== undefined && { sdkInvocationId }),
+    maxWaitMs: caller.maxWaitMs,
+    request: {
+      operation: caller.route.operation,
+      ...(modelId !== undefined && { modelId }),
+      rawUrl: request.url!,
+      headers: request.rawHeaders,
+      body,
+    },
+    presence,
   }
 }
 
@@ -92,27 +140,43 @@ function sdkInvocationIdOf(request: Request): string | undefined {
   return typeof id === 'string' && id !== '' && id.length <= LONGEST_SDK_ID ? id : undefined
 }
 
-interface Parsed {
+interface Named {
   model?: ModelSettings
   modelId?: string
+}
+
+interface Parsed extends Named {
+  body: Buffer
   demand?: Demand
 }
 
-/** What the gateway must know: nothing for calls without a model, the model alone for unmetered ones. */
-function parse(parts: DataPlaneParts, route: Route, body: Buffer): Parsed | { refusal: Refusal } {
+/** What the gateway must know: nothing for calls without a model, the model alone for unmetered ones. undefined: the client left. */
+async function parse(
+  parts: DataPlaneParts,
+  { route, flow }: Caller,
+  body: Buffer,
+  presence: Presence,
+): Promise<Parsed | Early | undefined> {
   const { operation } = route
-  if (operation.modelIn === 'nowhere') return {}
-  if (!operation.metered) return withModel(parts, route.id!)
+  if (operation.modelIn === 'nowhere') return { body }
   // The model first: a wrong one is the better message for a body of another provider's shape.
   const known = operation.modelIn === 'path' ? withModel(parts, route.id!) : undefined
   if (known && 'refusal' in known) return known
-  const read = readDemand(operation, body)
-  if (read.kind === 'malformed') return malformed(read.message)
-  const found = known ?? withModel(parts, read.demand.modelId)
-  return 'refusal' in found ? found : { ...found, demand: read.demand }
+  if (!operation.metered) return { ...known, body }
+  const { pricing } = parts
+  const reading =
+    body.length < LARGE_BYTES
+      ? { kind: 'read' as const, body, result: pricing.readSmall(operation, body) }
+      : await pricing.readLarge(operation, body, flow.priority, presence)
+  if (reading.kind === 'gone') return undefined
+  if (reading.kind === 'refused') return { refusal: reading.refusal }
+  if (reading.result.kind === 'malformed') return malformed(reading.result.message)
+  const { demand } = reading.result
+  const found = known ?? withModel(parts, demand.modelId)
+  return 'refusal' in found ? found : { ...found, body: reading.body, demand }
 }
 
-function withModel(parts: DataPlaneParts, modelId: string | undefined): Parsed | { refusal: Refusal } {
+function withModel(parts: DataPlaneParts, modelId: string | undefined): Named | { refusal: Refusal } {
   if (modelId === undefined) return malformed('model: expected the id of a model, found none.')
   const model = parts.findModel(modelId)
   if (model) return { model, modelId }
@@ -162,7 +226,12 @@ function refuseEarly(
   const answer = () => {
     writeHead(response, status, headers.concat(early.headers ?? []))
     if (request.method === 'HEAD') bodyOf(response).end()
-    else bodyOf(response).end(body)
+    else if (response instanceof ServerResponse && !request.complete) {
+      // Whole for its client, but not ended before the request is: a connection that is not kept alive would be closed
+      // under the hands of one who still sends, and be reset before the answer has been read.
+      response.write(body)
+      request.once('end', () => response.end())
+    } else bodyOf(response).end(body)
   }
   discardBody(request, answer)
 }

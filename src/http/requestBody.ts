@@ -1,25 +1,34 @@
 // The request's body as the bytes that came, within a bound.
 import type { Request } from '../transport/onePort.ts'
+import type { Place } from './receiving.ts'
 
-export type BodyResult = { kind: 'ok'; body: Buffer } | { kind: 'too-large' } | { kind: 'gone' }
+export type BodyResult = { kind: 'ok'; body: Buffer } | { kind: 'too-large' } | { kind: 'no-room' } | { kind: 'gone' }
 
 const EMPTY = Buffer.alloc(0)
 /** Of a refused body this much is still read, so that the client gets to see the refusal; then the connection is cut. */
 const MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 
-export function readBody(request: Request, limitBytes: number): Promise<BodyResult> {
-  const declared = Number(request.headers['content-length'])
-  if (declared > limitBytes) return Promise.resolve({ kind: 'too-large' })
+/** 0: the request declares none. */
+export function declaredBytes(request: Request): number {
+  return Math.max(Number(request.headers['content-length']) || 0, 0)
+}
+
+/** Every byte that is kept is counted in `place`. */
+export function readBody(request: Request, limitBytes: number, place: Place): Promise<BodyResult> {
   return new Promise(resolve => {
     const chunks: Buffer[] = []
     let bytes = 0
     const onData = (chunk: Buffer) => {
       bytes += chunk.length
-      if (bytes <= limitBytes) chunks.push(chunk)
-      else settle({ kind: 'too-large' })
+      if (bytes > limitBytes) settle({ kind: 'too-large' })
+      else if (!place.arrived(chunk.length)) settle({ kind: 'no-room' })
+      else chunks.push(chunk)
     }
     // The usual end, and nothing follows it: there is nobody left to be told to stop listening.
-    const onEnd = () => resolve({ kind: 'ok', body: chunks.length === 1 ? chunks[0]! : concat(chunks) })
+    const onEnd = () => {
+      place.whole()
+      resolve({ kind: 'ok', body: chunks.length === 1 ? chunks[0]! : concat(chunks) })
+    }
     const onGone = () => settle({ kind: 'gone' })
     const settle = (result: BodyResult) => {
       request.off('data', onData)

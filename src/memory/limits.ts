@@ -2,7 +2,7 @@
 import type { Clock } from '../domain/clock.ts'
 import { type LimitSettings, wholeTokens } from '../domain/limits/clientLimits.ts'
 import { ClientMeter } from '../domain/limits/clientMeter.ts'
-import type { Admission, ClientLimits } from '../gateway/ports.ts'
+import type { Admission, ClientLimits } from '../gateway/limitPorts.ts'
 
 export class MemoryClientLimits implements ClientLimits {
   readonly #clock: Clock

@@ -1,7 +1,10 @@
 // One model's waiting room in this process: the engine of domain/, with promises and one timer around it.
+
+import { Board } from '../domain/board.ts'
 import type { Clock } from '../domain/clock.ts'
-import type { PoolQuota } from '../domain/pool.ts'
-import { type AdmissionCode, admissionRefusal, type Busy, type Refusal } from '../domain/refusal.ts'
+import { allShut, OPEN_TO_ALL, type PoolQuota } from '../domain/pool.ts'
+import type { PoolNews, Report, Steering } from '../domain/poolReport.ts'
+import { type AdmissionCode, admissionRefusal, type Busy, type Refusal, WHEN_SHUT } from '../domain/refusal.ts'
 import type { Entry, RoomSettings } from '../domain/room.ts'
 import { type RoomStatus, roomStatus } from '../domain/roomStatus.ts'
 import { WaitingRoom } from '../domain/waitingRoom.ts'
@@ -20,21 +23,28 @@ export class RoomKeeper implements StandIn {
   readonly room: WaitingRoom
   readonly #clock: Clock
   readonly #waiters: Waiters
+  #board: Board
   #cancelWake: (() => void) | undefined
 
   constructor(settings: RoomSettings, clock: Clock) {
     this.room = new WaitingRoom(settings, clock.nowMs())
+    this.#board = new Board(this.room)
     this.#clock = clock
     this.#waiters = new Waiters(clock)
   }
 
   acquire(ask: Ask, presence: Presence): Promise<Outcome> {
     if (presence.isGone) return Promise.resolve({ kind: 'left' })
+    if (this.#isShutTo(ask)) return this.#refused('no-pool-open', WHEN_SHUT, ask)
     return this.#entered(ask, presence, this.room.acquire(ticketOf(ask, HERE), this.#clock.nowMs()))
   }
 
-  requeue(ask: Ask, presence: Presence): Promise<Outcome> {
-    const entry = this.room.requeue(ask.ticketId, this.#clock.nowMs())
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome> {
+    if (this.#isShutTo(ask)) {
+      this.settle(ask.ticketId, chargedTokens ?? ask.tokens)
+      return this.#refused('no-pool-open', WHEN_SHUT, ask)
+    }
+    const entry = this.room.requeue(ask.ticketId, chargedTokens, this.#clock.nowMs())
     if (!entry) return this.acquire(ask, presence)
     return this.#entered(ask, presence, entry)
   }
@@ -51,12 +61,30 @@ export class RoomKeeper implements StandIn {
   }
 
   setPace(pool: string, believed: PoolQuota): void {
-    this.room.setPace(pool, believed, this.#clock.nowMs())
+    this.room.adjust([{ pool, believed }], this.#clock.nowMs())
     this.#handOut()
   }
 
   drain(): void {
-    this.room.drain(this.#clock.nowMs())
+    const nowMs = this.#clock.nowMs()
+    this.room.drain(nowMs)
+    this.#board = new Board(this.room)
+    this.room.adjust(
+      this.room.pools.map(({ name }) => ({ pool: name, gate: OPEN_TO_ALL })),
+      nowMs,
+    )
+    this.#handOut()
+  }
+
+  report(news: PoolNews[]): Promise<Report> {
+    const report = this.#board.report(HERE, news, this.#clock.nowMs())
+    this.#withdrawShut()
+    return Promise.resolve(report)
+  }
+
+  async steer(steering: Steering): Promise<void> {
+    this.#board.steer(HERE, steering, this.#clock.nowMs())
+    this.#withdrawShut()
   }
 
   get waiting(): number {
@@ -77,8 +105,7 @@ export class RoomKeeper implements StandIn {
   }
 
   #entered(ask: Ask, presence: Presence, entry: Entry): Promise<Outcome> {
-    if (entry.kind === 'refused')
-      return Promise.resolve({ kind: 'refused', refusal: this.#refusal(entry.code, entry.busy, ask) })
+    if (entry.kind === 'refused') return this.#refused(entry.code, entry.busy, ask)
     if (entry.kind === 'granted') {
       this.#handOut()
       return Promise.resolve(entry)
@@ -91,11 +118,26 @@ export class RoomKeeper implements StandIn {
   /** Out of the line before the refusal is made: the ticket itself is no part of the wait it is told. */
   #withdraw(ask: Ask, reason: Reason): void {
     this.room.cancel(ask.ticketId, this.#clock.nowMs())
-    this.#waiters.decide(
-      ask.ticketId,
-      reason === 'gone' ? { kind: 'left' } : { kind: 'refused', refusal: this.#tooLate(ask) },
-    )
+    if (reason === 'gone') this.#waiters.decide(ask.ticketId, { kind: 'left' })
+    else {
+      const refusal = reason === 'late' ? this.#tooLate(ask) : this.#refusal('no-pool-open', WHEN_SHUT, ask)
+      this.#waiters.decide(ask.ticketId, { kind: 'refused', refusal })
+    }
     this.#handOut()
+  }
+
+  #isShutTo(ask: Ask): boolean {
+    return ask.refuseWhenShut === true && allShut(this.room.pools, ask.tokens)
+  }
+
+  #withdrawShut(): void {
+    // First those whose turn has come.
+    this.#handOut()
+    this.#waiters.withdrawShut(ask => this.#isShutTo(ask))
+  }
+
+  #refused(code: AdmissionCode, busy: Busy, ask: Ask): Promise<Outcome> {
+    return Promise.resolve({ kind: 'refused', refusal: this.#refusal(code, busy, ask) })
   }
 
   #tooLate(ask: Ask): Refusal {

@@ -2,12 +2,16 @@
 import { parts } from './batch.ts'
 import type { Charge, RoomCalls } from './roomCalls.ts'
 
-/** Refunds are worth having, not worth any memory. */
-const MOST_CHARGES = 10_000
+/** The newest are kept. One that is dropped stands as reserved: Redis ends the reservation by itself, later. */
+export const MOST_CHARGES = 10_000
 
 export class Arrears {
   readonly #leftBehind = new Set<string>()
   #charges: Charge[] = []
+
+  get owed(): number {
+    return this.#charges.length
+  }
 
   /** In line, or granted without our having heard of it: to be withdrawn, or given back whole. */
   leave(ticketIds: string[]): void {

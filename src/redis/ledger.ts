@@ -4,6 +4,7 @@ import type { ModelSettings } from '../domain/model.ts'
 import type { RoomSettings } from '../domain/room.ts'
 import { createLedger } from '../gateway/ledger.ts'
 import type { AdmissionSettings, Ledger, StandIn } from '../gateway/ports.ts'
+import { MOST_CHARGES } from './arrears.ts'
 import type { RedisLink } from './connection.ts'
 import { grantsChannel } from './keys.ts'
 import { RemoteRoom } from './remoteRoom.ts'
@@ -58,6 +59,7 @@ export function createRedisLedger(parts: RedisLedgerParts): RedisLedger {
     kind: 'redis',
     makeRoom,
     troubleOf: room => room.trouble,
+    backlogOf: room => ({ depth: room.owed, limit: MOST_CHARGES }),
   })
   return {
     ...ledger,

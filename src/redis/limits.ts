@@ -5,7 +5,7 @@
 import type { Clock } from '../domain/clock.ts'
 import { chargeOf, type Denial, type Levels, type LimitSettings, wholeTokens } from '../domain/limits/clientLimits.ts'
 import type { Algorithm } from '../domain/limits/meter.ts'
-import type { Admission, ClientLimits } from '../gateway/ports.ts'
+import type { Admission, ClientLimits } from '../gateway/limitPorts.ts'
 import { Batch, parts } from './batch.ts'
 import type { RedisLink } from './connection.ts'
 import { clientPrefix } from './keys.ts'

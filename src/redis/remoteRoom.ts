@@ -4,7 +4,8 @@
 // Any call that fails closes the room: everybody who waits here moves elsewhere, in order, and nobody comes in until `open`
 // has succeeded. What the failed calls did or did not do is put right by then.
 import type { Clock, Dice } from '../domain/clock.ts'
-import { type AdmissionCode, admissionRefusal, type Busy } from '../domain/refusal.ts'
+import type { PoolNews, Report, Steering } from '../domain/poolReport.ts'
+import { type AdmissionCode, admissionRefusal, type Busy, WHEN_SHUT } from '../domain/refusal.ts'
 import { mostTokens, type RoomSettings } from '../domain/room.ts'
 import { type RoomStatus, roomStatus } from '../domain/roomStatus.ts'
 import type { Ask, Outcome, RoomLedger } from '../gateway/ports.ts'
@@ -12,9 +13,11 @@ import type { Presence } from '../gateway/presence.ts'
 import { type Reason, ticketOf, Waiters } from '../gateway/waiters.ts'
 import { Arrears } from './arrears.ts'
 import { Batch, MOST_AT_ONCE } from './batch.ts'
-import { Footing } from './footing.ts'
+import { Gates } from './gates.ts'
+import { Lookout } from './lookout.ts'
+import { Pulse } from './pulse.ts'
 import { type Charge, type Reply, type RoomCalls, type Standing, UNKNOWN_BUSY } from './roomCalls.ts'
-import { ServiceShare } from './serviceShare.ts'
+import type { ServiceShare } from './serviceShare.ts'
 
 export interface RemoteRoomParts {
   calls: RoomCalls
@@ -26,15 +29,11 @@ export interface RemoteRoomParts {
   onClosed: (reason: string) => void
 }
 
-/** Gateways that wait for the same moment do not all ask at once. */
-const JITTER_MS = 5
 /** One who waits looks again after so long at most: a hint may be lost. */
 const LONGEST_NAP_MS = 1_000
-const FIRST_MEASURE_MS = 1_000
-const MEASURE_MS = 5_000
 const MOST_FLOWS = 20
 
-export class RemoteRoom implements RoomLedger {
+export class RemoteRoom implements Omit<RoomLedger, 'report'> {
   readonly #parts: RemoteRoomParts
   readonly #waiters: Waiters
   /** Granted here and not yet settled: another word of the same grant is no second grant. */
@@ -42,29 +41,41 @@ export class RemoteRoom implements RoomLedger {
   readonly #asks: Batch<Ask>
   readonly #charges: Batch<Charge>
   #settings: RoomSettings
-  readonly #arrears = new Arrears()
-  readonly share: ServiceShare
+  readonly arrears = new Arrears()
+  readonly #lookout: Lookout
+  readonly #gates = new Gates()
+  readonly #pulse: Pulse
   #isOpen = false
   /** How often the room has closed: what was asked before then is answered too late. */
   #closings = 0
-  #isTicking = false
-  #isHinted = false
-  #footing: Footing
-  #cancelMeasure: () => void = () => {}
-  #cancelTick: () => void = () => {}
 
   constructor(settings: RoomSettings, parts: RemoteRoomParts) {
     this.#parts = parts
     this.#settings = settings
-    this.share = new ServiceShare(settings.pools, parts.clock)
-    this.#footing = new Footing(parts.clock.nowMs())
+    this.#lookout = new Lookout(settings.pools, {
+      clock: parts.clock,
+      look: () => parts.calls.status(0),
+      onFault: reason => this.close(reason),
+      onLost: () => this.#askAgain(),
+    })
     this.#waiters = new Waiters(parts.clock)
+    this.#pulse = new Pulse({
+      clock: parts.clock,
+      dice: parts.dice,
+      tick: () => this.#try(parts.calls.tick(), () => this.#lookout.heard()),
+      isOpen: () => this.#isOpen,
+    })
     this.#asks = new Batch(parts.soon, asks => void this.#sendAsks(asks))
     this.#charges = new Batch(parts.soon, charges => void this.#sendCharges(charges))
   }
 
   get isOpen(): boolean {
     return this.#isOpen
+  }
+
+  /** What this gateway would go by if Redis went away. */
+  get share(): ServiceShare {
+    return this.#lookout.share
   }
 
   /** Granted here, and not yet settled. */
@@ -75,20 +86,21 @@ export class RemoteRoom implements RoomLedger {
   acquire(ask: Ask, presence: Presence): Promise<Outcome> {
     if (presence.isGone) return Promise.resolve({ kind: 'left' })
     if (!this.#isOpen) return Promise.resolve({ kind: 'moved' })
+    if (this.#gates.areShutTo(ask)) return Promise.resolve(this.#refusal(ask, 'no-pool-open', WHEN_SHUT))
     const outcome = this.#waiters.wait(ask, presence, reason => void this.#withdraw(ask, reason))
     this.#asks.add(ask)
     return outcome
   }
 
-  requeue(ask: Ask, presence: Presence): Promise<Outcome> {
+  requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome> {
     this.#held.delete(ask.ticketId)
-    if (presence.isGone || !this.#isOpen) {
-      // Throttled, so spent all the same.
-      this.#charges.add({ ticketId: ask.ticketId, tokens: ask.tokens })
-      return Promise.resolve({ kind: presence.isGone ? 'left' : 'moved' })
+    if (presence.isGone || !this.#isOpen || this.#gates.areShutTo(ask)) {
+      this.#charges.add({ ticketId: ask.ticketId, tokens: chargedTokens ?? ask.tokens })
+      // The same again, but that it holds nothing any more.
+      return this.acquire(ask, presence)
     }
     const outcome = this.#waiters.wait(ask, presence, reason => void this.#withdraw(ask, reason))
-    void this.#try(this.#parts.calls.requeue([ask.ticketId]), ({ results: [standing] }) => {
+    void this.#try(this.#parts.calls.requeue(ask.ticketId, chargedTokens), ({ results: [standing] }) => {
       // The state was lost meanwhile: like a newcomer, then.
       if (standing!.kind === 'unknown') this.#asks.add(ask)
       else this.#stand(ask, standing!)
@@ -108,9 +120,25 @@ export class RemoteRoom implements RoomLedger {
     if (this.#isOpen) void this.#try(this.#parts.calls.configure(settings))
   }
 
+  /** Undefined: the room has closed instead, and whether the news has arrived nobody knows. */
+  async report(news: PoolNews[]): Promise<Report | undefined> {
+    let report: Report | undefined
+    await this.#try(this.#parts.calls.report(news), ({ results: [told] }) => {
+      this.#lookout.heard()
+      report = told!
+      this.#gates.hear(report, this.#settings.pools)
+      this.#waiters.withdrawShut(ask => this.#gates.areShutTo(ask))
+    })
+    return report
+  }
+
+  async steer(steering: Steering): Promise<void> {
+    await this.#try(this.#parts.calls.steer(steering))
+  }
+
   /** Somebody has a turn, says a hint. */
   hint(): void {
-    if (this.#isOpen && this.#waiters.size > 0) void this.#tick()
+    if (this.#isOpen && this.#waiters.size > 0) void this.#pulse.beat()
   }
 
   /**
@@ -118,18 +146,17 @@ export class RemoteRoom implements RoomLedger {
    * Rejects when Redis does not answer; then the room stays closed.
    */
   async open(drain: boolean): Promise<void> {
-    const { calls, clock } = this.#parts
+    const { calls } = this.#parts
     const settings = this.#settings
     await calls.configure(settings)
-    await this.#arrears.tell(calls)
+    await this.arrears.tell(calls)
     // Last: what was just given back is not to be spent either.
     if (drain) await calls.drain()
     this.#isOpen = true
-    this.#footing = new Footing(clock.nowMs())
-    for (const charge of this.#arrears.takeCharges()) this.#charges.add(charge)
+    for (const charge of this.arrears.takeCharges()) this.#charges.add(charge)
     if (settings !== this.#settings) this.configure(this.#settings)
-    void this.#tick()
-    this.#measureLater(FIRST_MEASURE_MS)
+    void this.#pulse.beat()
+    this.#lookout.start()
   }
 
   async status(): Promise<RoomStatus> {
@@ -141,9 +168,10 @@ export class RemoteRoom implements RoomLedger {
     if (!this.#isOpen) return
     this.#isOpen = false
     this.#closings += 1
-    this.#cancelTick()
-    this.#cancelMeasure()
-    this.#arrears.leave(this.#waiters.asks().map(ask => ask.ticketId))
+    this.#gates.forget()
+    this.#pulse.stop()
+    this.#lookout.stop()
+    this.arrears.leave(this.#waiters.asks().map(ask => ask.ticketId))
     this.#parts.onClosed(reason)
     this.#waiters.moveAll()
   }
@@ -152,8 +180,8 @@ export class RemoteRoom implements RoomLedger {
   async leave(): Promise<void> {
     const wasOpen = this.#isOpen
     this.close('closing')
-    this.#arrears.owe(this.#charges.take())
-    if (wasOpen) await this.#arrears.tell(this.#parts.calls).catch(() => {})
+    this.arrears.owe(this.#charges.take())
+    if (wasOpen) await this.arrears.tell(this.#parts.calls).catch(() => {})
   }
 
   async #sendAsks(asks: Ask[]): Promise<void> {
@@ -163,10 +191,10 @@ export class RemoteRoom implements RoomLedger {
     const tickets = waiting.map(ask => ticketOf(ask, gateway))
     const charges = this.#charges.take(MOST_AT_ONCE)
     const told = await this.#try(calls.acquire(tickets, clock.nowMs(), charges), reply => {
-      this.#keepFooting()
+      this.#lookout.heard()
       for (const [index, ask] of waiting.entries()) this.#stand(ask, reply.results[index]!)
     })
-    if (!told) this.#arrears.owe(charges)
+    if (!told) this.arrears.owe(charges)
   }
 
   async #sendCharges(charges: Charge[]): Promise<void> {
@@ -176,7 +204,7 @@ export class RemoteRoom implements RoomLedger {
       return
     }
     const told = this.#isOpen && (await this.#try(this.#parts.calls.settle(charges)))
-    if (!told) this.#arrears.owe(charges)
+    if (!told) this.arrears.owe(charges)
   }
 
   /** Out of the line before the refusal is made: the ticket itself is no part of the wait it is told. */
@@ -184,7 +212,7 @@ export class RemoteRoom implements RoomLedger {
     if (this.#asks.remove(ask)) return this.#leave(ask, reason)
     await this.#try(this.#parts.calls.cancel([ask.ticketId]), ({ results: [result] }) => {
       if (result!.kind === 'left') this.#leave(ask, reason, result!.busy)
-      else if (reason === 'late') this.#grant(ask.ticketId, result!.pool)
+      else if (reason !== 'gone') this.#grant(ask.ticketId, result!.pool)
       else {
         this.#leave(ask, reason)
         this.#giveBack(ask.ticketId)
@@ -194,23 +222,8 @@ export class RemoteRoom implements RoomLedger {
 
   #leave(ask: Ask, reason: Reason, busy = UNKNOWN_BUSY): void {
     if (reason === 'gone') this.#waiters.decide(ask.ticketId, { kind: 'left' })
+    else if (reason === 'shut') this.#refuse(ask, 'no-pool-open', WHEN_SHUT)
     else this.#refuse(ask, 'wait-timeout', busy)
-  }
-
-  async #tick(): Promise<void> {
-    if (this.#isTicking) {
-      this.#isHinted = true // The answer on its way may be older.
-      return
-    }
-    this.#isTicking = true
-    this.#isHinted = false
-    await this.#try(this.#parts.calls.tick(), () => this.#keepFooting())
-    this.#isTicking = false
-    if (this.#isHinted && this.#isOpen) void this.#tick()
-  }
-
-  #keepFooting(): void {
-    if (!this.#footing.heard(this.#parts.clock.nowMs())) this.#askAgain()
   }
 
   /** For a place that is still there it only tells where that stands. */
@@ -221,21 +234,6 @@ export class RemoteRoom implements RoomLedger {
     }
   }
 
-  /** What this gateway would go by if Redis went away; and whether it is still the same room. */
-  async #measure(): Promise<void> {
-    const closings = this.#closings
-    const snapshot = await this.#parts.calls.status(0).catch((error: Error) => error)
-    if (closings !== this.#closings) return
-    if (snapshot instanceof Error) return this.close(snapshot.message)
-    this.share.measure(snapshot)
-    if (!this.#footing.stands(snapshot.meter.startMs)) this.#askAgain()
-    this.#measureLater(MEASURE_MS)
-  }
-
-  #measureLater(delayMs: number): void {
-    this.#cancelMeasure = this.#parts.clock.after(delayMs, () => void this.#measure())
-  }
-
   #stand(ask: Ask, standing: Standing): void {
     if (standing.kind === 'granted') this.#grant(ask.ticketId, standing.pool)
     else if (standing.kind === 'refused') this.#refuse(ask, standing.code, standing.busy)
@@ -244,8 +242,12 @@ export class RemoteRoom implements RoomLedger {
   }
 
   #refuse(ask: Ask, code: AdmissionCode, busy: Busy): void {
+    this.#waiters.decide(ask.ticketId, this.#refusal(ask, code, busy))
+  }
+
+  #refusal(ask: Ask, code: AdmissionCode, busy: Busy): Outcome {
     const refusal = admissionRefusal(code, busy, ask.tokens, mostTokens(this.#settings.pools))
-    this.#waiters.decide(ask.ticketId, { kind: 'refused', refusal })
+    return { kind: 'refused', refusal }
   }
 
   /** A grant that nobody waits for any more is given back whole. */
@@ -265,18 +267,12 @@ export class RemoteRoom implements RoomLedger {
   /** What every reply brings: turns, and when to ask again. */
   #heard(reply: Reply<unknown>): void {
     for (const { ticketId, pool } of reply.grants) this.#grant(ticketId, pool)
-    this.#arm(reply.napMs)
-  }
-
-  /** One timer a room, however many wait. */
-  #arm(napMs: number | undefined): void {
-    this.#cancelTick()
+    this.#pulse.stop()
     if (!this.#isOpen) return
-    const { clock, dice } = this.#parts
     // Replies that are no sign of life to Redis must not put off the next one.
-    const beatMs = this.#footing.beatMs(clock.nowMs())
-    const delayMs = this.#waiters.size === 0 ? beatMs : Math.min(beatMs, napMs ?? LONGEST_NAP_MS)
-    this.#cancelTick = clock.after(delayMs + 1 + dice() * JITTER_MS, () => void this.#tick())
+    const { beatMs } = this.#lookout
+    const delayMs = this.#waiters.size === 0 ? beatMs : Math.min(beatMs, reply.napMs ?? LONGEST_NAP_MS)
+    this.#pulse.set(delayMs)
   }
 
   /** Whether the call got through; if not, the room is closed. What it brings is for a room that has not closed since. */

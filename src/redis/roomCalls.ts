@@ -1,9 +1,11 @@
 // The scripts of one model's room as typed calls: what goes in as ARGV, what comes out of the reply (redis/scripts/*.lua).
 import type { Dimension, PoolQuota } from '../domain/pool.ts'
+import type { PoolNews, Report, Steering } from '../domain/poolReport.ts'
 import type { AdmissionCode, Busy } from '../domain/refusal.ts'
 import type { RoomSettings } from '../domain/room.ts'
 import type { RoomSnapshot } from '../domain/roomSnapshot.ts'
 import type { TicketAsk } from '../domain/ticket.ts'
+import { newsArgs, readReport, steeringArgs } from './boardCalls.ts'
 import type { RedisLink } from './connection.ts'
 import { RedisFault } from './fault.ts'
 import { roomPrefix } from './keys.ts'
@@ -70,12 +72,14 @@ export class RoomCalls {
       ask.user,
       ask.tokens,
       Math.max(0, Math.round(ask.deadlineMs - nowMs)),
+      ask.invocation ?? '',
     ])
     return this.#call(SCRIPTS.acquire, [charges.length, ...settlements, ...args], standing)
   }
 
-  requeue(ticketIds: string[]): Promise<Reply<Standing>> {
-    return this.#call(SCRIPTS.requeue, ticketIds, standing)
+  /** `chargedTokens` absent: it was throttled. */
+  requeue(ticketId: string, chargedTokens?: number): Promise<Reply<Standing>> {
+    return this.#call(SCRIPTS.requeue, [ticketId, chargedTokens ?? ''], standing)
   }
 
   settle(charges: Charge[]): Promise<Reply<boolean>> {
@@ -100,14 +104,24 @@ export class RoomCalls {
     return this.#call(SCRIPTS.drain, [], never)
   }
 
+  report(news: PoolNews[]): Promise<Reply<Report>> {
+    return this.#call(SCRIPTS.report, newsArgs(news), readReport)
+  }
+
+  /** Whether the lease was this gateway's still. */
+  steer(steering: Steering): Promise<Reply<boolean>> {
+    return this.#call(SCRIPTS.steer, steeringArgs(steering), result => result === 1)
+  }
+
   configure(settings: RoomSettings): Promise<Reply<boolean>> {
-    const { pools, burstShare, maxWaiting, maxWaitingPerClient } = settings
+    const { pools, burstShare, maxWaiting, maxWaitingPerClient, failures } = settings
     const quota = (perMinute: number | undefined) => perMinute ?? ''
     const args = [
       burstShare,
       maxWaiting,
       maxWaitingPerClient,
       this.#link.publishCommand,
+      failures ?? '',
       ...pools.flatMap((pool: { name: string } & PoolQuota) => [
         pool.name,
         quota(pool.requestsPerMinute),

@@ -3,9 +3,24 @@ import { readFileSync } from 'node:fs'
 import { defineScript, type Script } from './script.ts'
 
 /** In this order: each needs what is above it. */
-const PRELUDE = ['names', 'pool', 'room', 'records', 'waiters', 'flows', 'line', 'purse', 'turns', 'prospects', 'reply']
+const PRELUDE = [
+  'names',
+  'pool',
+  'room',
+  'records',
+  'waiters',
+  'departed',
+  'flows',
+  'line',
+  'purse',
+  'turns',
+  'prospects',
+  'reply',
+]
 /** Of the verbs that end reservations. */
 const SETTLING = [...PRELUDE, 'settling']
+/** Of those that shut, open or pace pools. */
+const STEERING = [...PRELUDE, 'changes', 'board']
 /** The same, with what makes a room before it is read. */
 const CREATING = ['names', 'create', ...PRELUDE.slice(1)]
 
@@ -25,8 +40,8 @@ export const SCRIPTS = {
   cancel: verb('cancel'),
   tick: verb('tick'),
   configure: verb('configure', CREATING),
-  gate: verb('gate'),
-  pace: verb('pace'),
+  report: verb('report', STEERING),
+  steer: verb('steer', STEERING),
   drain: verb('drain'),
   status: verb('status'),
 }

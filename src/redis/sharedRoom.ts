@@ -2,6 +2,7 @@
 // not, this gateway keeps a room of its own with a part of each quota, and everybody who waits moves over, in order and
 // with their deadlines; when Redis is back they move again. No request fails because Redis does.
 import type { Clock } from '../domain/clock.ts'
+import type { PoolNews, Report, Steering } from '../domain/poolReport.ts'
 import type { RoomSettings } from '../domain/room.ts'
 import type { RoomStatus } from '../domain/roomStatus.ts'
 import type { Ask, Outcome, RoomLedger, StandIn } from '../gateway/ports.ts'
@@ -34,6 +35,8 @@ export class SharedRoom implements RoomLedger {
   #trouble: string | undefined = 'not connected yet'
   /** What this gateway used meanwhile, Redis does not know of. */
   #hasBeenAlone = false
+  /** Where the last report came from: a step that came of it is no other room's. */
+  #hasReportedThere = false
   #isClosed = false
   #openedMs = Number.NEGATIVE_INFINITY
   #lookMs = LOOK_MS
@@ -51,6 +54,11 @@ export class SharedRoom implements RoomLedger {
     return this.#trouble
   }
 
+  /** Charges that Redis has not been told, because it was away. */
+  get owed(): number {
+    return this.#remote.arrears.owed
+  }
+
   /** Resolves when Redis has been asked once, whatever it said; from then on the room looks after itself. */
   async start(): Promise<void> {
     await this.#look()
@@ -64,20 +72,37 @@ export class SharedRoom implements RoomLedger {
     }
   }
 
-  async requeue(ask: Ask, presence: Presence): Promise<Outcome> {
-    this.#share?.throttled(this.#parts.clock.nowMs())
+  async requeue(ask: Ask, presence: Presence, chargedTokens?: number): Promise<Outcome> {
+    // What failed otherwise says nothing of this gateway's share.
+    if (chargedTokens === undefined) this.#share?.throttled(this.#parts.clock.nowMs())
     const isRemote = this.#remote.holds(ask.ticketId)
     if (!isRemote && this.#remote.isOpen) {
       // Granted while Redis was away: it waits in the line of all.
-      this.#parts.standIn.settle(ask.ticketId, ask.tokens)
+      this.#parts.standIn.settle(ask.ticketId, chargedTokens ?? ask.tokens)
       return this.acquire(ask, presence)
     }
-    const outcome = await (isRemote ? this.#remote : this.#parts.standIn).requeue(ask, presence)
+    const outcome = await (isRemote ? this.#remote : this.#parts.standIn).requeue(ask, presence, chargedTokens)
     return outcome.kind === 'moved' ? this.acquire(ask, presence) : outcome
   }
 
   settle(ticketId: string, chargedTokens: number): boolean {
     return this.#remote.settle(ticketId, chargedTokens) || this.#parts.standIn.settle(ticketId, chargedTokens)
+  }
+
+  async report(news: PoolNews[]): Promise<Report> {
+    this.#hasReportedThere = this.#remote.isOpen
+    const report = this.#hasReportedThere ? await this.#remote.report(news) : undefined
+    if (report) return report
+    this.#hasReportedThere = false
+    return this.#parts.standIn.report(news)
+  }
+
+  async steer({ state, pools }: Steering): Promise<void> {
+    if (this.#hasReportedThere !== this.#remote.isOpen) return
+    if (this.#remote.isOpen) return this.#remote.steer({ state, pools })
+    // How fast it goes meanwhile is the share's to say.
+    const gates = pools.map(({ pool, gate }) => ({ pool, believed: {}, ...(gate !== undefined && { gate }) }))
+    return this.#parts.standIn.steer({ state, pools: gates })
   }
 
   configure(settings: RoomSettings): void {
@@ -109,7 +134,7 @@ export class SharedRoom implements RoomLedger {
     await this.#remote.leave()
   }
 
-  #seat(): RoomLedger {
+  #seat(): Pick<RoomLedger, 'acquire'> {
     return this.#remote.isOpen ? this.#remote : this.#parts.standIn
   }
 

@@ -1,5 +1,6 @@
 // What a metered call asks for: the model, the body, the format of its answer, the length of its prompt and its cap.
 
+import type { Operation } from '../wire/operations.ts'
 import { readCap } from './answer.ts'
 import type { Call } from './call.ts'
 import { CARRIERS, type Carrier } from './carriers.ts'
@@ -42,7 +43,7 @@ export function readModelCall(call: Call): ModelCall | Refusal {
   if ('field' in cap)
     return refusal('ValidationException', `Malformed input request: ${cap.field} must be a whole number above 0.`)
   const format = chooseFormat(operation.name, modelId, body)
-  const carrier = streams(call, body) ? CARRIERS[operation.name] : undefined
+  const carrier = streams(operation, body) ? CARRIERS[operation.name] : undefined
   if (carrier && !format.writesText) return refusal('ValidationException', 'The model is unsupported for streaming.')
   return { modelId, body, format, carrier, prompt: readPrompt(body), capTokens: cap.tokens }
 }
@@ -53,6 +54,6 @@ export function readBody(call: Call): JsonObject | Refusal {
 }
 
 /** Bedrock's own streams have a path of their own; OpenAI's and Anthropic's are asked for in the body. */
-function streams({ operation }: Call, body: JsonObject): boolean {
+export function streams(operation: Operation, body: JsonObject): boolean {
   return operation.modelIn === 'path' || at(body, 'stream') === true
 }

@@ -23,6 +23,7 @@ const PORT_OPTIONS = {
   requestTimeoutMs: 120_000,
   idleTimeoutMs: 300_000,
   maxHeaderBytes: 32_768,
+  maxConnections: 65_536,
 }
 
 /** Rejects when the port cannot be had. Port 0 takes any. */
@@ -33,9 +34,10 @@ export async function startSimulator(options: {
   port: number
 }): Promise<RunningSimulator> {
   const simulator = new Simulator(options.settings, options.clock)
-  const server = createOnePort({ ...PORT_OPTIONS, clock: options.clock }, (request, response) =>
-    serve(simulator, request, response),
-  )
+  const server = createOnePort({ ...PORT_OPTIONS, clock: options.clock }, (request, response, invite) => {
+    invite?.()
+    serve(simulator, request, response)
+  })
   const sockets = new Set<Socket>()
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)

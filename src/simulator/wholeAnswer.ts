@@ -3,7 +3,7 @@ import type { Clock } from '../domain/clock.ts'
 import type { Call } from './call.ts'
 import type { Whole } from './delivery.ts'
 import { converse } from './formats/converse.ts'
-import type { Completion } from './formats/format.ts'
+import type { Completion, Format } from './formats/format.ts'
 import { sortedJson } from './json.ts'
 import type { ModelCall } from './modelCall.ts'
 import type { Pace } from './pace.ts'
@@ -19,16 +19,21 @@ export function wholeAnswer(clock: Clock, call: Call, asked: ModelCall, completi
     waitMs: firstMs + pace.nextMs(Math.max(0, outputTokens - 1)),
     producedTokens: elapsedMs => Math.min(outputTokens, pace.producedTokens(elapsedMs, firstMs)),
     answer: () => {
-      const json = asked.format.whole(completion)
       const particular = call.operation.name === 'InvokeModel' ? invokeHeaders(call, completion) : []
       return {
         status: 200,
         headers: headers(call, clock.nowMs(), 'application/json', particular),
-        body: Buffer.from(asked.format === converse ? sortedJson(json) : JSON.stringify(json)),
+        body: wholeBody(asked.format, completion),
         cut: call.fault.broken?.how === 'cut',
       }
     },
   }
+}
+
+/** Bedrock sorts the keys of what it writes itself. */
+export function wholeBody(format: Format, completion: Completion): Buffer {
+  const json = format.whole(completion)
+  return Buffer.from(format === converse ? sortedJson(json) : JSON.stringify(json))
 }
 
 function invokeHeaders(call: Call, completion: Completion): string[] {

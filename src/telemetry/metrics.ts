@@ -2,8 +2,11 @@
 // never from a request. docs/reference.md lists them; a test compares.
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Refusal } from '../domain/refusal.ts'
-import type { Finished, ModelStatus } from '../gateway/ports.ts'
+import type { Retry } from '../gateway/gateway.ts'
+import type { FallbackKind, Finished, ModelStatus } from '../gateway/ports.ts'
 import { Histogram, type Tally } from './histogram.ts'
+import { PushbackMetrics } from './pushbackMetrics.ts'
+import { StageMetrics } from './stageMetrics.ts'
 
 const NOTHING = { requests: 0, sends: 0, reserved: 0, charged: 0, input: 0, output: 0, cacheRead: 0, cacheWrite: 0 }
 
@@ -17,6 +20,7 @@ type Account = typeof NOTHING & {
 
 export class Metrics {
   readonly #registry = new Registry()
+  readonly pushback = new PushbackMetrics(this.#registry)
   readonly #accounts = new Map<string, Account>()
   readonly #requests = this.#counter('sluice_requests_total', 'Invocations ended, by outcome.', [
     'model',
@@ -31,6 +35,11 @@ export class Metrics {
     'sluice_client_limit_refusals_total',
     "Refusals by a client's own limits, by limit.",
     ['client', 'limit'],
+  )
+  readonly #fallbacks = this.#counter(
+    'sluice_fallbacks_total',
+    "Answers given in place of Bedrock's, by what was wrong.",
+    ['model', 'kind', 'reason'],
   )
   readonly #tokens = this.#counter('sluice_tokens_total', 'Tokens that Bedrock reported, by kind.', [
     'model',
@@ -50,6 +59,11 @@ export class Metrics {
     'model',
     'pool',
   ])
+  readonly #coalesced = this.#counter(
+    'sluice_coalesced_total',
+    "Invocations that took part in another's call, at no charge.",
+    ['model'],
+  )
   readonly #wait = new Histogram('sluice_wait_seconds', 'Time an invocation waited for its turn.', [
     'model',
     'priority',
@@ -64,11 +78,22 @@ export class Metrics {
     'operation',
   ])
 
+  readonly #outputCaps = this.#counter('sluice_output_caps_total', 'Output caps that Sluice set or shrank.', [
+    'model',
+    'kind',
+  ])
+  readonly #outputCap = new Gauge({
+    name: 'sluice_output_cap_tokens',
+    help: 'The output cap learned last.',
+    labelNames: ['model'],
+    registers: [this.#registry],
+  })
   readonly #ledgerCalls = this.#counter('sluice_ledger_calls_total', 'Calls to Redis, by outcome.', [
     'model',
     'call',
     'outcome',
   ])
+  readonly stages = new StageMetrics(this.#registry, () => this.#status)
   readonly #ledgerSeconds = new Histogram('sluice_ledger_call_seconds', 'A call to Redis.', ['model', 'call'])
   /** What the ledger said at this scrape. */
   #status: Promise<ModelStatus[]> = Promise.resolve([])
@@ -116,7 +141,8 @@ export class Metrics {
   async scrape(): Promise<{ contentType: string; text: string }> {
     this.#settleAccounts()
     this.#status = this.#ledger()
-    const histograms = [this.#wait, this.#firstByte, this.#duration, this.#ledgerSeconds].map(histogram =>
+    this.pushback.refresh()
+    const histograms = [this.#wait, this.#firstByte, this.#duration, this.#ledgerSeconds, this.stages].map(histogram =>
       histogram.text(),
     )
     const text = `${await this.#registry.metrics()}\n${histograms.join('\n\n')}\n`
@@ -126,6 +152,13 @@ export class Metrics {
   ledgerCalled(model: string, call: string, ms: number, ok: boolean): void {
     this.#ledgerCalls.inc({ model, call, outcome: ok ? 'answered' : 'failed' })
     this.#ledgerSeconds.tally({ model, call }).observe(ms / 1000)
+    if (call === 'settle') this.stages.durations('settle').observe(ms / 1000)
+  }
+
+  /** `kind` is one of three: learned, fixed, shrunk. */
+  outputCapped(model: string, kind: string, tokens: number): void {
+    this.#outputCaps.inc({ model, kind })
+    if (kind === 'learned') this.#outputCap.set({ model }, tokens)
   }
 
   refused(refusal: Refusal, operation: string, model = 'none'): void {
@@ -137,18 +170,24 @@ export class Metrics {
     this.#limitRefusals.inc({ client, limit })
   }
 
+  fellBack({ model, kind, reason }: { model: string; kind: FallbackKind; reason: string }): void {
+    this.#fallbacks.inc({ model, kind, reason })
+  }
+
   finished(run: Finished): void {
     const { model, operation } = run
     const pool = run.pool ?? 'none'
     const account = this.#account(run, pool)
+    this.stages.finished(run)
     account.requests += 1
-    if (run.refusal) this.refused(run.refusal, operation, model)
+    if (run.refusal && run.outcome !== 'rescued') this.refused(run.refusal, operation, model)
     account.duration.observe(run.totalMs / 1000)
+    if (run.coalesced) this.#coalesced.inc({ model })
     if (run.attempts === 0) return
     account.wait ??= this.#wait.tally({ model, priority: run.flow.priority })
     account.wait.observe(run.waitMs / 1000)
     for (const throttler of run.throttledBy) this.#throttled(model, throttler, run.reservedTokens)
-    if (run.attempts > run.throttledBy.length) {
+    if (run.attempts > run.throttledBy.length + run.retries) {
       account.sends += 1
       account.reserved += run.reservedTokens
       account.charged += run.chargedTokens
@@ -162,6 +201,14 @@ export class Metrics {
     account.output += run.usage.outputTokens
     account.cacheRead += run.usage.cacheReadTokens
     account.cacheWrite += run.usage.cacheWriteTokens
+  }
+
+  /** A call that failed is on its way again: what it took from the pool where it failed stays there. */
+  retried({ model, pool, reservedTokens, chargedTokens }: Retry): void {
+    this.pushback.retried(model, pool)
+    this.#sends.inc({ model, pool })
+    this.#reserved.inc({ model, pool }, reservedTokens)
+    this.#charged.inc({ model, pool }, chargedTokens)
   }
 
   /** A throttled send has spent its reservation at the pool that throttled it. */

@@ -8,7 +8,8 @@ import { Http2Guard } from './http2Guard.ts'
 
 export type Request = http.IncomingMessage | http2.Http2ServerRequest
 export type Response = http.ServerResponse | http2.Http2ServerResponse
-export type RequestHandler = (request: Request, response: Response) => void
+/** `invite`: tells a client that waits for "100 Continue" to send its body; absent where none waits. */
+export type RequestHandler = (request: Request, response: Response, invite?: () => void) => void
 
 export interface OnePortOptions {
   /** PEM texts; absent: a plain port. */
@@ -17,6 +18,8 @@ export interface OnePortOptions {
   headersTimeoutMs: number
   /** … nor its whole request by then. */
   requestTimeoutMs: number
+  /** Open connections; one more is closed at once. */
+  maxConnections: number
   /** A connection without a request under way is closed after it. */
   idleTimeoutMs: number
   maxHeaderBytes: number
@@ -43,6 +46,9 @@ class PlainPort extends http.Server {
   constructor(options: OnePortOptions, handle: RequestHandler) {
     super(http1Options(options), handle)
     const server = http2.createServer(Http2Guard.serverOptions(options), handle)
+    letInvite(this, handle)
+    letInvite(server, handle)
+    this.maxConnections = options.maxConnections
     this.#guard = new Http2Guard(server, options)
     const serveHttp1 = this.listeners('connection')[0] as (this: http.Server, socket: Socket) => void
     this.removeAllListeners('connection')
@@ -94,6 +100,8 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
     { ...Http2Guard.serverOptions(options), ...http1Options(options), ...tls, allowHTTP1: true },
     handle,
   )
+  letInvite(server, handle)
+  server.maxConnections = options.maxConnections
   const guard = new Http2Guard(server, options)
   const sockets = new Set<Socket>()
   /** HTTP/1.1 connections, and how many of their requests have no answer yet. */
@@ -128,6 +136,13 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
     for (const socket of sockets) socket.destroy()
   }
   return Object.assign(server, { closeAllConnections })
+}
+
+/** Node would invite by itself: also what is about to be refused. */
+function letInvite(server: http.Server | http2.Http2Server | http2.Http2SecureServer, handle: RequestHandler): void {
+  server.on('checkContinue', (request: Request, response: Response) =>
+    handle(request, response, () => response.writeContinue()),
+  )
 }
 
 function http1Options(options: OnePortOptions): http.ServerOptions {

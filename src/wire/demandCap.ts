@@ -12,7 +12,7 @@ export interface OutputCap {
 /** A field's path and its value, where a whole number was expected and something else found. */
 export type CapFault = { field: string; found: string }
 
-type Path = readonly string[]
+export type Path = readonly string[]
 
 const PLAIN = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'max_new_tokens', 'maxTokens'].map(p => [p])
 const NOVA = ['maxTokens', 'max_new_tokens', 'maxNewTokens'].map(name => ['inferenceConfig', name])
@@ -25,7 +25,7 @@ const ANSWERS = [['n'], ['numResults'], ['num_generations']]
 const ADDITIONAL = [...PLAIN, ...NOVA, ...ELDERS].map(path => ['additionalModelRequestFields', ...path])
 
 /** Groups of fields in falling strength; in a group the largest holds, for it cannot be told which the model reads. */
-const CAPS: Partial<Record<OperationName, Path[][]>> = {
+export const CAPS: Partial<Record<OperationName, Path[][]>> = {
   InvokeModel: [[...PLAIN, ...NOVA, ...ELDERS]],
   InvokeModelWithResponseStream: [[...PLAIN, ...NOVA, ...ELDERS]],
   Converse: [ADDITIONAL, [['inferenceConfig', 'maxTokens']]],

@@ -1,12 +1,12 @@
-// JSON looked at as bytes, in one pass that leaps over texts: where a text stands, so that it can be replaced without
+// JSON looked at as bytes, in one pass that leaps over texts: where a value stands, so that it can be replaced without
 // writing the rest anew, and how many values there are, before anyone spends time and memory on parsing them.
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
-const COLON = 0x3a
 const COMMA = 0x2c
 const OPENING = [0x7b, 0x5b]
 const CLOSING = [0x7d, 0x5d]
+const BLANK = [0x20, 0x0a, 0x0d, 0x09]
 
 export interface Place {
   start: number
@@ -15,23 +15,28 @@ export interface Place {
 
 /** The bytes of the text under the object's own `key`, quotes included; of the last such key, the one JSON readers take. */
 export function topLevelText(json: Buffer, key: string): Place | undefined {
-  let found: Place | undefined
-  let depth = 0
-  let isKey = true
-  let currentKey: string | undefined
-  for (let at = 0; at < json.length; at++) {
-    const byte = json[at]!
-    if (byte === QUOTE) {
-      const end = endOfText(json, at)
-      if (depth === 1 && isKey) currentKey = JSON.parse(json.toString('latin1', at, end))
-      else if (depth === 1 && currentKey === key) found = { start: at, end }
-      at = end - 1
-    } else if (OPENING.includes(byte)) depth += 1
-    else if (CLOSING.includes(byte)) depth -= 1
-    else if (depth === 1 && byte === COLON) isKey = false
-    else if (depth === 1 && byte === COMMA) isKey = true
+  const place = membersOf(json, afterBlanks(json, 0)).get(key)
+  return place && json[place.start] === QUOTE ? place : undefined
+}
+
+/**
+ * Where the values of an object stand, by key; of equal keys the last, the one JSON readers take. `start` is where the
+ * object opens, in valid JSON; a value that is no object has no members.
+ */
+export function membersOf(json: Buffer, start: number): Map<string, Place> {
+  const members = new Map<string, Place>()
+  if (json[start] !== OPENING[0]) return members
+  for (let at = afterBlanks(json, start + 1); json[at] === QUOTE; at = afterBlanks(json, at + 1)) {
+    const keyEnd = endOfText(json, at)
+    const key: string = JSON.parse(json.toString('latin1', at, keyEnd))
+    const colon = afterBlanks(json, keyEnd)
+    const valueStart = afterBlanks(json, colon + 1)
+    const end = endOfValue(json, valueStart)
+    members.set(key, { start: valueStart, end })
+    at = afterBlanks(json, end)
+    if (json[at] !== COMMA) break
   }
-  return found
+  return members
 }
 
 /** Whether the bytes hold more than `most` values, keys aside. Base64 and prompts cost next to nothing: they are leapt over. */
@@ -46,6 +51,31 @@ export function hasMoreValues(json: Buffer, most: number): boolean {
     }
   }
   return false
+}
+
+/** The index of the first byte from `at` on that is no white space. */
+export function afterBlanks(json: Buffer, at: number): number {
+  let index = at
+  while (BLANK.includes(json[index]!)) index += 1
+  return index
+}
+
+/** The index behind the value that starts at `start`. */
+function endOfValue(json: Buffer, start: number): number {
+  let depth = 0
+  for (let at = start; at < json.length; at++) {
+    const byte = json[at]!
+    if (byte === QUOTE) at = endOfText(json, at) - 1
+    else if (OPENING.includes(byte)) depth += 1
+    else if (CLOSING.includes(byte)) {
+      // That of the object around a bare number or word.
+      if (depth === 0) return at
+      depth -= 1
+    } else if (depth === 0 && (byte === COMMA || BLANK.includes(byte))) return at
+    else continue
+    if (depth === 0) return at + 1
+  }
+  return json.length
 }
 
 /** The index behind the closing quote of the text that opens at `start`. */

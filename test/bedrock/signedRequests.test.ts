@@ -49,6 +49,7 @@ async function send(method: string, rawUrl: string, body: Buffer, pool: Partial<
       data() {},
       end: () => resolve(),
       throttled: () => reject(new Error('throttled')),
+      errored: ({ status }) => reject(new Error(`status ${status}`)),
       failed: refusal => reject(new Error(refusal.message)),
     }
     upstream.send({ name: 'p', region: 'eu-west-1', endpoint: bedrock.url, ...pool }, request, receiver)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isDayThrottle, isThrottle } from '../../src/bedrock/throttle.ts'
+import { isThrottle, throttleSubject } from '../../src/bedrock/throttle.ts'
 import { errorTypeHeader } from '../../src/wire/exceptions.ts'
 
 const AS_AWS = errorTypeHeader
@@ -31,11 +31,19 @@ test('success, 5xx and 529 are no throttles, whatever they call themselves', () 
   }
 })
 
-test("only a spent day's quota is beyond waiting; no other text is", () => {
-  const day = Buffer.from(JSON.stringify({ message: 'Too many tokens per day, please wait before trying again.' }))
-  assert.equal(isDayThrottle(day), true)
-  for (const message of ['Too many tokens, please wait before trying again.', 'Rate exceeded', '']) {
-    assert.equal(isDayThrottle(Buffer.from(JSON.stringify({ message }))), false)
-  }
-  assert.equal(isDayThrottle(Buffer.from([0xff, 0x00, 0xfe])), false)
+const SAID = {
+  'Too many requests, please wait before trying again.': 'requests',
+  'Too many tokens, please wait before trying again.': 'tokens',
+  'Too many tokens per day, please wait before trying again.': 'day',
+  'Rate exceeded': 'unclear',
+  '': 'unclear',
+}
+for (const [message, of] of Object.entries(SAID)) {
+  test(`"${message}" speaks of: ${of}`, () => {
+    assert.equal(throttleSubject(Buffer.from(JSON.stringify({ message }))), of)
+  })
+}
+
+test('bytes that are no text speak of nothing', () => {
+  assert.equal(throttleSubject(Buffer.from([0xff, 0x00, 0xfe])), 'unclear')
 })

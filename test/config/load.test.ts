@@ -215,6 +215,13 @@ test('timeouts that the server cannot hold together are a fault of the config, n
   assert.ok(faults(`${MODEL}server: { headersTimeoutMs: 20000, requestTimeoutMs: 1000 }`).length > 0)
 })
 
+test('stages that could never let in the largest body are a fault of the config', () => {
+  assert.deepEqual(faults(`${MODEL}server: { maxBodyBytes: 9000000 }\nstages: { maxReceivingBytes: 11999999 }`), [
+    'f.yaml:3:30 stages.maxReceivingBytes: expected at least 12000000, a third more than server.maxBodyBytes (9000000), found 11999999',
+  ])
+  assert.deepEqual(faults(`${MODEL}server: { maxBodyBytes: 9000000 }\nstages: { maxReceivingBytes: 12000000 }`), [])
+})
+
 test('defaults are those of a proxy in front of models that think for minutes', () => {
   const { server, upstream, admission } = config(MODEL)
   assert.deepEqual([server.host, server.port, server.maxBodyBytes], ['127.0.0.1', 8080, 25 * 1024 * 1024])

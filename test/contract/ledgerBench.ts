@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import type { ModelSettings, Priority } from '../../src/domain/model.ts'
+import type { PoolCounts, Report, Steering } from '../../src/domain/poolReport.ts'
 import type { AdmissionSettings, Ask, Decision, Ledger, ModelStatus } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { systemClock } from '../../src/system.ts'
@@ -33,6 +34,8 @@ export interface AskOptions {
   weight?: number
   tokens?: number
   waitMs?: number
+  sdkInvocationId?: string
+  refuseWhenShut?: boolean
   /** Which gateway it comes to. */
   at?: number
 }
@@ -50,6 +53,17 @@ const STILL_BURST = 0.9
 /** Fills any still bucket within milliseconds. */
 const TORRENT = 60_000_000
 const LONG_MS = 1e9
+
+const NOTHING: PoolCounts = {
+  sent: 0,
+  accepted: 0,
+  throttledRequests: 0,
+  throttledTokens: 0,
+  throttledUnclear: 0,
+  succeeded: 0,
+  failed: 0,
+  tokens: 0,
+}
 
 let models = 0
 
@@ -118,19 +132,36 @@ export class LedgerBench {
 
   acquire(ticketId: string, options: AskOptions = {}): void {
     const { user = 'ann', client = 'open', priority = 'normal', weight = 1, tokens = TOKENS } = options
-    const { waitMs = LONG_MS, at = 0 } = options
+    const { waitMs = LONG_MS, at = 0, sdkInvocationId, refuseWhenShut } = options
     const flow = { priority, client, user }
     const deadlineMs = systemClock.nowMs() + waitMs
-    const ask = { ticketId: `${this.#name} ${ticketId}`, model: this.#name, flow, weight, tokens, deadlineMs }
+    const rest = { ...(sdkInvocationId && { sdkInvocationId }), ...(refuseWhenShut && { refuseWhenShut }) }
+    const ask = { ticketId: `${this.#name} ${ticketId}`, model: this.#name, flow, weight, tokens, deadlineMs, ...rest }
     const presence = new Presence()
     this.#asks.set(ticketId, { ask, presence, at })
     this.#note(ticketId, this.#ledger(at).acquire(ask, presence))
   }
 
-  requeue(ticketId: string): void {
+  requeue(ticketId: string, chargedTokens?: number): void {
     const { ask, presence, at } = this.#asks.get(ticketId)!
     this.decisions.delete(ticketId)
-    this.#note(ticketId, this.#ledger(at).requeue(ask, presence))
+    this.#note(ticketId, this.#ledger(at).requeue(ask, presence, chargedTokens))
+  }
+
+  /** News of one pool. `goodMs`: how long ago the youngest success was sent. */
+  report(at: number, counts: Partial<PoolCounts> = {}, failedInRow = counts.failed ?? 0, goodMs = 0): Promise<Report> {
+    const good = counts.succeeded && { youngestGoodMs: goodMs }
+    const news = { pool: this.#pools[0]!.name, counts: { ...NOTHING, ...counts }, failedInRow, ...good }
+    return this.#ledger(at).report(this.#name, [news])
+  }
+
+  /** Of the first pool. */
+  gate(at: number, gate: number, state = ''): Promise<void> {
+    return this.steer(at, { state, pools: [{ pool: this.#pools[0]!.name, believed: {}, gate }] })
+  }
+
+  steer(at: number, steering: Steering): Promise<void> {
+    return this.#ledger(at).steer(this.#name, steering)
   }
 
   settle(ticketId: string, chargedTokens: number): void {

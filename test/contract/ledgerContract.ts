@@ -3,11 +3,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BURST, type Check, HOLDERS, INFLOW, LedgerBench, type LedgerKind, TOKENS } from './ledgerBench.ts'
+import { board, gates } from './ledgerBoard.ts'
 import { order, turns } from './ledgerTurns.ts'
 
 /** `kind` is there when the tests run. */
 export function ledgerContract(kind: () => LedgerKind): void {
-  for (const [promise, check] of Object.entries({ ...turns, ...order, ...endings, ...refusals, ...pools, ...settings }))
+  const all = { ...turns, ...order, ...endings, ...refusals, ...pools, ...settings, ...charges, ...board, ...gates }
+  for (const [promise, check] of Object.entries(all))
     test(promise, async t => {
       await check({ ...kind(), after: task => t.after(task) })
     })
@@ -149,6 +151,20 @@ const refusals: Record<string, Check> = {
     await bench.waits(0)
     // Nothing of it was given back: the upstream's bucket is as empty as it says.
     assert.ok((await bench.level()) < TOKENS)
+  },
+}
+
+const charges: Record<string, Check> = {
+  async 'a call that failed and was not charged gives its tokens back'(trial) {
+    const bench = await LedgerBench.open(trial)
+    bench.acquire('a', { tokens: 300 })
+    await bench.decides(1)
+    bench.requeue('a', 100)
+    await bench.decides(2)
+    // 100 of the first turn and 300 of the second are gone.
+    const left = BURST - 400
+    const level = await bench.level()
+    assert.ok(level >= left - 1 && level <= left + INFLOW, `${level}`)
   },
 }
 

@@ -97,6 +97,29 @@ export const order: Record<string, Check> = {
     assert.ok(heavy === 6 || heavy === 5, bench.decided.join())
   },
 
+  async "a client's own retry regains its place in its user's line, at whichever gateway, and nobody else gets it"(
+    trial,
+  ) {
+    const bench = await LedgerBench.emptied(trial)
+    bench.acquire('first', { sdkInvocationId: 'one', at: 0 })
+    await bench.waits(1)
+    bench.acquire('second', { sdkInvocationId: 'two', at: 0 })
+    await bench.waits(2)
+    bench.leave('first')
+    await bench.waits(1)
+    bench.acquire('third', { at: 1 })
+    await bench.waits(2)
+    bench.acquire("another user's", { user: 'bob', sdkInvocationId: 'one', at: 1 })
+    await bench.waits(3)
+    bench.acquire('first again', { sdkInvocationId: 'one', at: 1 })
+    await bench.waits(4)
+    for (let i = 0; i < 4; i++) {
+      bench.release(i, 1)
+      await bench.decides(i + 2)
+    }
+    assert.deepEqual(bench.decided, ['first left', 'first again', "another user's", 'second', 'third'])
+  },
+
   async 'a throttled ticket waits again ahead of newcomers of its user'(trial) {
     const bench = await LedgerBench.emptied(trial)
     bench.acquire('first')

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { Levels, LimitSettings } from '../../src/domain/limits/clientLimits.ts'
 import type { Algorithm } from '../../src/domain/limits/meter.ts'
-import type { Admission, ClientLimits } from '../../src/gateway/ports.ts'
+import type { Admission, ClientLimits } from '../../src/gateway/limitPorts.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
 /** What tells the time to a store; it may be set back. */

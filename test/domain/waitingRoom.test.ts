@@ -187,7 +187,7 @@ test('a throttled ticket stays away from that pool for 10 s while another can ta
   bench.gate('p', 0)
   bench.ask('drink', { tokens: 100 })
   bench.settle('drink', 100_000)
-  bench.gate('p', -1)
+  bench.gate('p', 1_000)
   bench.ask('a', { tokens: 100 })
   assert.equal(bench.granted('a')!.pool, 'p')
   const fromMs = bench.nowMs
@@ -198,6 +198,19 @@ test('a throttled ticket stays away from that pool for 10 s while another can ta
   const { pool, atMs } = bench.granted('a')!
   assert.equal(pool, 'p')
   assert.ok(atMs - fromMs >= 10_000 && atMs - fromMs <= 11_000, `${atMs - fromMs} ms`)
+})
+
+test('a ticket that every pool threw back stays away from the last alone', () => {
+  const bench = new RoomBench([TOKENS, { ...TOKENS, name: 'q' }])
+  bench.pass(10_000)
+  bench.tick()
+  bench.ask('a', { tokens: 100 })
+  const pools = [bench.granted('a')!.pool]
+  for (let i = 0; i < 2; i++) {
+    bench.requeue('a', 0)
+    pools.push(bench.granted('a')!.pool)
+  }
+  assert.deepEqual(pools, pools[0] === 'p' ? ['p', 'q', 'p'] : ['q', 'p', 'q'])
 })
 
 test('a throttled ticket goes to the other pool at once when that has water', () => {

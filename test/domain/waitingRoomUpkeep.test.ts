@@ -146,7 +146,7 @@ test('a pace changes how fast a pool refills and how much it holds, not what may
   bench.nowMs = 10_000
   bench.tick()
   const supply = structuredClone(bench.room.supply)
-  bench.room.setPace('p', { tokensPerMinute: 6_000, requestsPerMinute: 60 }, bench.nowMs)
+  bench.room.adjust([{ pool: 'p', believed: { tokensPerMinute: 6_000, requestsPerMinute: 60 } }], bench.nowMs)
   assert.deepEqual(bench.room.supply, supply)
   assert.deepEqual([level(bench), bench.pool('p').requests!.state.level], [300, 3])
   assert.equal(bench.ask('large', { tokens: 50_000 }).kind, 'granted', 'lent, from a full bucket')
@@ -159,8 +159,8 @@ test('a pace changes how fast a pool refills and how much it holds, not what may
 
 test('a pace for what is unlimited, or for a pool that is not there, does nothing', () => {
   const bench = new RoomBench([TOKENS])
-  bench.room.setPace('p', { requestsPerMinute: 1 }, 0)
-  bench.room.setPace('other', { requestsPerMinute: 1 }, 0)
+  bench.room.adjust([{ pool: 'p', believed: { requestsPerMinute: 1 } }], 0)
+  bench.room.adjust([{ pool: 'other', believed: { requestsPerMinute: 1 } }], 0)
   assert.equal(bench.pool('p').requests, undefined)
 })
 
@@ -168,7 +168,7 @@ test('a faster pace wakes who waits', () => {
   const bench = new RoomBench([SLOW])
   bench.ask('a')
   bench.pass(1_000)
-  bench.room.setPace('p', { requestsPerMinute: 6_000 }, bench.nowMs)
+  bench.room.adjust([{ pool: 'p', believed: { requestsPerMinute: 6_000 } }], bench.nowMs)
   assert.ok(bench.room.napMs! < 1_000)
   bench.pass(100)
   assert.deepEqual(bench.order(), ['a'])

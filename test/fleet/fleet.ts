@@ -1,9 +1,9 @@
 // A whole fleet of real processes: gateways that share a real Redis, the simulator behind them, and AWS SDK clients of
 // unequal greed that go through all of them. Runs for a while, with or without something going wrong, and counts.
-import { BedrockRuntimeClient, ConverseCommand } from '@aws-sdk/client-bedrock-runtime'
 import { systemClock } from '../../src/system.ts'
 import { type ChildSluice, startChildSimulator, startChildSluice } from '../support/childSluice.ts'
 import { startRedis, type TestRedis } from '../support/redisServer.ts'
+import { greed, newTally, pause, type Tally, user } from './users.ts'
 
 export interface FleetPlan {
   gateways: number
@@ -13,6 +13,8 @@ export interface FleetPlan {
   warmUpSeconds: number
   requestsPerMinute: number
   tokensPerMinute: number
+  /** What the gateways are told the quota is, times the real one: 1 when absent. */
+  configured?: number
   window: 'token-bucket' | 'fixed' | 'sliding'
   /** What goes wrong, and when. */
   mishap?: { afterSeconds: number; kind: Mishap }
@@ -39,8 +41,6 @@ export interface FleetFigures {
 }
 
 const PAUSE_MS = 60_000
-const MAX_TOKENS = 200
-
 export async function runFleet(plan: FleetPlan): Promise<FleetFigures> {
   const redis = await startRedis()
   const simulator = await startChildSimulator(simulatorYaml(plan))
@@ -55,21 +55,13 @@ export async function runFleet(plan: FleetPlan): Promise<FleetFigures> {
   }
 }
 
-interface Tally {
-  isCounting: boolean
-  isOver: boolean
-  answered: Map<string, number>
-  errors: Record<string, number>
-  waitsMs: number[]
-}
-
 async function drive(
   plan: FleetPlan,
   redis: TestRedis,
   simulator: ChildSluice,
   gateways: ChildSluice[],
 ): Promise<FleetFigures> {
-  const tally: Tally = { isCounting: false, isOver: false, answered: new Map(), errors: {}, waitsMs: [] }
+  const tally = newTally()
   const living = [...gateways]
   const users = Array.from({ length: plan.clients }, (_, i) => user(`user-${i}`, greed(i), living, tally))
   await pause(plan.warmUpSeconds * 1000)
@@ -85,74 +77,6 @@ async function drive(
   await mishap
   await Promise.all(users)
   return figures(plan, tally, counts, countedMs, gateways)
-}
-
-/** One user's calls: `concurrency` at a time, over all living gateways in turn, each with a connection of its own. */
-function user(name: string, concurrency: number, living: ChildSluice[], tally: Tally): Promise<unknown> {
-  const clients = new Map<string, BedrockRuntimeClient>()
-  const clientOf = ({ url }: ChildSluice) => {
-    const known = clients.get(url) ?? newClient(url, name, tally)
-    clients.set(url, known)
-    return known
-  }
-  let turn = name.length
-  const loop = async () => {
-    while (!tally.isOver) {
-      turn += 1
-      const gateway = living[turn % living.length]!
-      const failure = await call(clientOf(gateway))
-      // What was in flight in a gateway that was killed is lost with it.
-      if (failure && !living.includes(gateway)) continue
-      if (!tally.isCounting) continue
-      if (failure) tally.errors[failure] = (tally.errors[failure] ?? 0) + 1
-      else tally.answered.set(name, (tally.answered.get(name) ?? 0) + 1)
-    }
-  }
-  return Promise.all(Array.from({ length: concurrency }, loop)).finally(() => {
-    for (const client of clients.values()) client.destroy()
-  })
-}
-
-function newClient(url: string, name: string, tally: Tally): BedrockRuntimeClient {
-  const client = new BedrockRuntimeClient({
-    endpoint: url,
-    region: 'us-east-1',
-    credentials: { accessKeyId: 'AKIDCLIENT', secretAccessKey: 'secret' },
-    maxAttempts: 1,
-  })
-  client.middlewareStack.add(
-    next => async args => {
-      const { headers } = args.request as { headers: Record<string, string> }
-      headers['x-sluice-user'] = name
-      const result = await next(args)
-      const answer = (result.response as { headers: Record<string, string> }).headers
-      if (tally.isCounting) tally.waitsMs.push(Number(answer['x-sluice-wait-ms']))
-      return result
-    },
-    { step: 'build' },
-  )
-  return client
-}
-
-async function call(client: BedrockRuntimeClient): Promise<string | undefined> {
-  try {
-    await client.send(
-      new ConverseCommand({
-        modelId: 'anthropic.claude-test-v1:0',
-        messages: [{ role: 'user', content: [{ text: 'Tell me a story about a sluice. '.repeat(20) }] }],
-        inferenceConfig: { maxTokens: MAX_TOKENS },
-      }),
-    )
-    return undefined
-  } catch (error) {
-    const { name, $metadata } = error as { name: string; $metadata?: { httpStatusCode?: number } }
-    return `${name} ${$metadata?.httpStatusCode ?? ''}`.trim()
-  }
-}
-
-/** From two calls at a time to six. */
-function greed(index: number): number {
-  return 2 + ((index * index) % 8)
 }
 
 async function happen(
@@ -229,6 +153,7 @@ simulator: { window: ${window}, ${LATENCY}, answerTokens: 60, quotas: [${quota}]
 }
 
 function gatewayYaml(plan: FleetPlan, upstream: string, redisUrl: string): string {
+  const times = plan.configured ?? 1
   return `
 server: { port: 0 }
 redis: { url: "${redisUrl}" }
@@ -238,10 +163,6 @@ models:
     outputBurndown: 5
     maxOutputTokens: 4096
     pools:
-      - { name: only, region: us-east-1, endpoint: "${upstream}", requestsPerMinute: ${plan.requestsPerMinute}, tokensPerMinute: ${plan.tokensPerMinute} }
+      - { name: only, region: us-east-1, endpoint: "${upstream}", requestsPerMinute: ${plan.requestsPerMinute * times}, tokensPerMinute: ${plan.tokensPerMinute * times} }
 `
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise(resolve => systemClock.after(ms, resolve))
 }

@@ -11,6 +11,7 @@ const { values } = parseArgs({
     rpm: { type: 'string', default: '600' },
     tpm: { type: 'string', default: '1000000' },
     window: { type: 'string', default: 'sliding' },
+    configured: { type: 'string', default: '1' },
     mishap: { type: 'string' },
     after: { type: 'string', default: '30' },
   },
@@ -25,6 +26,7 @@ const figures = await runFleet({
   warmUpSeconds: Number(values['warm-up']),
   requestsPerMinute: Number(values.rpm),
   tokensPerMinute: Number(values.tpm),
+  configured: Number(values.configured),
   window: values.window as 'sliding',
   ...(values.mishap && { mishap: { kind: values.mishap as Mishap, afterSeconds: Number(values.after) } }),
 })

@@ -3,166 +3,19 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { settledTokens, type Usage } from '../../src/domain/charge.ts'
-import { InputEstimate } from '../../src/domain/estimate.ts'
-import type { ModelSettings, PoolSettings } from '../../src/domain/model.ts'
-import { Book } from '../../src/gateway/book.ts'
-import { Gateway } from '../../src/gateway/gateway.ts'
-import type {
-  Answer,
-  Finished,
-  Invocation,
-  Ledger,
-  ModelStatus,
-  Notes,
-  Receiver,
-  Upstream,
-} from '../../src/gateway/ports.ts'
+import type { Finished, ModelStatus } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
-import { createMemoryLedger } from '../../src/memory/ledger.ts'
-import { matchOperation } from '../../src/wire/operations.ts'
-import { PLAIN } from '../support/models.ts'
-import { VirtualClock } from '../support/virtualClock.ts'
+import { type Behaviour, RESERVED, type Recorder, VirtualGateway as World } from '../support/virtualGateway.ts'
 
-/** What the upstream does with one send, each step after a while. */
-type Behaviour =
-  | { kind: 'answers'; status: number; usage: Usage | undefined; afterMs: number; takesMs: number }
-  | { kind: 'throttles'; afterMs: number }
-  | { kind: 'fails'; sent: boolean; afterMs: number }
-  | { kind: 'cuts'; afterMs: number; takesMs: number }
-  | { kind: 'stalls' }
-
-const OPERATION = (() => {
-  const match = matchOperation('POST', '/model/m/converse')
-  if (match.kind !== 'found') throw new Error('unreachable')
-  return match.route.operation
-})()
-const POOL: PoolSettings = { name: 'only', region: 'us-east-1', tokensPerMinute: 600_000, requestsPerMinute: 600 }
-const MODEL: ModelSettings = {
-  name: 'm',
-  modelIds: ['*'],
-  outputBurndown: 5,
-  maxOutputTokens: 100,
-  bytesPerToken: 3.5,
-  pools: [POOL],
-  ...PLAIN,
-}
-const ADMISSION = { burst: 0.05, maxWaiting: 1_000, maxWaitingPerClient: 1_000 }
 const USAGE: Usage = { inputTokens: 10, outputTokens: 20, cacheReadTokens: 0, cacheWriteTokens: 0 }
-
-class World {
-  readonly clock = new VirtualClock()
-  readonly finished: Finished[] = []
-  readonly settlements = new Map<string, number[]>()
-  readonly ledger: Ledger
-  readonly book: Book
-  abandoned = 0
-
-  constructor(script: (send: number) => Behaviour) {
-    const inner = createMemoryLedger([MODEL], ADMISSION, this.clock)
-    this.ledger = {
-      acquire: (ask, presence) => inner.acquire(ask, presence),
-      requeue: (ask, presence) => inner.requeue(ask, presence),
-      settle: (ask, charged) => {
-        this.settlements.set(ask.ticketId, [...(this.settlements.get(ask.ticketId) ?? []), charged])
-        inner.settle(ask, charged)
-      },
-      configure: (models, admission) => inner.configure(models, admission),
-      status: () => inner.status(),
-      health: () => inner.health(),
-    }
-    const gateway = new Gateway({
-      ledger: this.ledger,
-      upstream: this.#upstream(script),
-      clock: this.clock,
-      estimates: new Map([['m', new InputEstimate(3.5)]]),
-      weightOf: () => 1,
-      poolOf: () => POOL,
-      unmeteredPool: () => POOL,
-    })
-    this.book = new Book(gateway, { finished: run => this.finished.push(structuredClone(run)) })
-  }
-
-  #upstream(script: (send: number) => Behaviour): Upstream {
-    let sends = 0
-    return {
-      send: (_pool, _request, receiver) => {
-        const cancels = play(this.clock, script(sends++), receiver)
-        return () => {
-          this.abandoned += 1
-          for (const cancel of cancels) cancel()
-          return true
-        }
-      },
-    }
-  }
-
-  call(id: string, presence: Presence, maxWaitMs = 30_000, metered = true): { answer: Recorder; over: Promise<void> } {
-    const answer = new Recorder()
-    const invocation: Invocation = {
-      id,
-      ...(metered && { model: MODEL, demand: { textBytes: 350, mediaTokens: 0, answers: 1 } }),
-      flow: { priority: 'normal', client: 'open', user: 'ann' },
-      maxWaitMs,
-      request: { operation: OPERATION, rawUrl: '/model/m/converse', headers: [], body: Buffer.alloc(0) },
-      presence,
-    }
-    return { answer, over: this.book.handle(invocation, answer) }
-  }
-}
-
-/** What a client would see. */
-class Recorder implements Answer {
-  readonly said: string[] = []
-  notes: Notes | undefined
-  head(status: number, _headers: string[], notes: Notes): void {
-    this.said.push(`head ${status}`)
-    this.notes = notes
-  }
-  data(): void {
-    this.said.push('data')
-  }
-  end(): void {
-    this.said.push('end')
-  }
-  cut(): void {
-    this.said.push('cut')
-  }
-  refuse(refusal: { code: string }): void {
-    this.said.push(`refuse ${refusal.code}`)
-  }
-}
-
-function play(clock: VirtualClock, behaviour: Behaviour, receiver: Receiver): (() => void)[] {
-  const flow = { pause() {}, resume() {} }
-  const refusal = { code: 'upstream-cut', message: 'x' } as const
-  if (behaviour.kind === 'stalls') return []
-  if (behaviour.kind === 'throttles') {
-    const reply = { status: 429, headers: [], body: Buffer.from('x') }
-    return [clock.after(behaviour.afterMs, () => receiver.throttled(reply))]
-  }
-  if (behaviour.kind === 'fails')
-    return [clock.after(behaviour.afterMs, () => receiver.failed(refusal, behaviour.sent))]
-  const overMs = behaviour.afterMs + behaviour.takesMs
-  const status = behaviour.kind === 'answers' ? behaviour.status : 200
-  return [
-    clock.after(behaviour.afterMs, () => receiver.head(status, [], flow)),
-    clock.after(overMs, () => {
-      receiver.data(Buffer.from('x'))
-      if (behaviour.kind === 'answers') receiver.end(behaviour.usage)
-      else receiver.failed(refusal, true)
-    }),
-  ]
-}
 
 async function one(behaviour: Behaviour, metered = true) {
   const world = new World(() => behaviour)
-  const { answer, over } = world.call('a', new Presence(), 30_000, metered)
+  const { answer, over } = world.call('a', new Presence(), { metered })
   await world.clock.advance(120_000)
   await over
   return { world, answer, run: world.finished[0]!, charged: world.settlements.get('a') }
 }
-
-const RESERVED = 200
 
 const ENDINGS: [string, Behaviour, string[], Finished['outcome'], number][] = [
   [
@@ -180,9 +33,16 @@ const ENDINGS: [string, Behaviour, string[], Finished['outcome'], number][] = [
     RESERVED,
   ],
   [
-    "Bedrock's own error is charged nothing",
+    "Bedrock's own error that was too long to hold back is charged nothing",
     { kind: 'answers', status: 500, usage: undefined, afterMs: 5, takesMs: 5 },
     ['head 500', 'data', 'end'],
+    'answered',
+    0,
+  ],
+  [
+    'a failure of Bedrock for ever is handed on in its own words after four sends, and charged nothing',
+    { kind: 'errors', status: 503, afterMs: 5 },
+    ['head 503', 'data', 'end'],
     'answered',
     0,
   ],
@@ -221,7 +81,9 @@ for (const [what, behaviour, said, outcome, charged] of ENDINGS) {
     assert.deepEqual(result.answer.said, said)
     assert.equal(result.run.outcome, outcome)
     assert.deepEqual(result.charged, [charged])
-    assert.equal(result.run.attempts, behaviour.kind === 'throttles' ? 4 : 1)
+    const isRepeated = ['throttles', 'errors', 'fails'].includes(behaviour.kind)
+    assert.equal(result.run.attempts, isRepeated ? 4 : 1)
+    assert.equal(result.run.retries, isRepeated && behaviour.kind !== 'throttles' ? 3 : 0)
   })
 }
 
@@ -268,6 +130,7 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.oneof(
     takesMs: ms,
   }),
   fc.record({ kind: fc.constant('throttles' as const), afterMs: ms }),
+  fc.record({ kind: fc.constant('errors' as const), status: fc.constantFrom(429, 500, 529), afterMs: ms }),
   fc.record({ kind: fc.constant('fails' as const), sent: fc.boolean(), afterMs: ms }),
   fc.record({ kind: fc.constant('cuts' as const), afterMs: ms, takesMs: ms }),
 )
@@ -283,7 +146,7 @@ test('whatever the upstream and the client do, each call ends once, is settled o
         await world.clock.advance(gapMs)
         const abort = new Presence()
         if (leavesAfterMs !== null) world.clock.after(leavesAfterMs, () => abort.leave())
-        answers.push(world.call(String(i), abort, maxWaitMs).answer)
+        answers.push(world.call(String(i), abort, { maxWaitMs }).answer)
       }
       await world.clock.advance(600_000)
       assert.equal(world.book.inFlight, 0)

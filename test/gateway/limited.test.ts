@@ -6,7 +6,8 @@ import type { LimitSettings } from '../../src/domain/limits/clientLimits.ts'
 import type { ModelSettings } from '../../src/domain/model.ts'
 import type { Refusal } from '../../src/domain/refusal.ts'
 import { Limited } from '../../src/gateway/limited.ts'
-import type { Answer, ClientLimits, Finished, Invocation, Notes } from '../../src/gateway/ports.ts'
+import type { ClientLimits } from '../../src/gateway/limitPorts.ts'
+import type { Answer, Finished, Invocation, Notes } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { MemoryClientLimits } from '../../src/memory/limits.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
@@ -62,6 +63,7 @@ class World {
   readonly refusals: string[] = []
   settings: LimitSettings | undefined
   limits: ClientLimits = new MemoryClientLimits(this.clock)
+  capOf: (invocation: Invocation) => number | undefined = invocation => invocation.demand?.outputCap
   #ids = 0
 
   constructor(settings?: LimitSettings) {
@@ -89,6 +91,7 @@ class World {
       inner: { handle: async (_invocation, inner) => (await play(inner)) as Finished },
       limits: this.limits,
       limitsOf: client => (client === 'app' ? this.settings : undefined),
+      capOf: this.capOf,
       estimates: new Map([['sonnet', new InputEstimate(4)]]),
       clock: this.clock,
       onRefusal: (client, limit) => this.refusals.push(`${client} ${limit}`),
@@ -119,6 +122,7 @@ test('a client without limits gets the handler itself: no promise, no answer of 
     inner: { handle: () => handled },
     limits: world.limits,
     limitsOf: () => undefined,
+    capOf: () => undefined,
     estimates: new Map(),
     clock: world.clock,
     onRefusal() {},
@@ -179,6 +183,15 @@ test('a call reserves its price and is charged what it cost: nothing when it was
   }
   await assert.rejects(world.call({ play: fault }), /a fault/)
   assert.equal(await left(), '"tokens";r=450;t=60')
+})
+
+test('a call reserves the cap that it is going to be given, and nobody works that out for who has no limit on tokens', async () => {
+  const world = new World({ algorithm: 'fixed-window', tokensPerMinute: 1_000 })
+  world.capOf = () => 30
+  assert.match((await world.call()).answer.notes!.rateLimit!.level!, /^"tokens";r=870;/)
+  world.settings = { algorithm: 'fixed-window', requestsPerMinute: 5, concurrent: 5 }
+  world.capOf = () => assert.fail('nobody asked')
+  assert.equal((await world.call()).answer.refusal, undefined)
 })
 
 test('a place is held while the call runs, and free again however it ends', async () => {

@@ -2,7 +2,7 @@
 
 import { Redis } from 'ioredis'
 import type { Clock } from '../../src/domain/clock.ts'
-import type { ClientLimits } from '../../src/gateway/ports.ts'
+import type { ClientLimits } from '../../src/gateway/limitPorts.ts'
 import type { RedisLink } from '../../src/redis/connection.ts'
 import { LIMIT_SCRIPTS } from '../../src/redis/limitScripts.ts'
 import { RedisClientLimits } from '../../src/redis/limits.ts'

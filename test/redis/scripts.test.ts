@@ -57,12 +57,12 @@ function configure(
   caller: Caller = { atMs: 0 },
   publish = 'PUBLISH',
 ) {
-  return run('configure', [version, 0.05, 100, 50, publish, ...pool], caller)
+  return run('configure', [version, 0.05, 100, 50, publish, '', ...pool], caller)
 }
 
 /** 1,000 tokens: a second of the pool. */
 function ask(id: string, { user = 'user', client = 'app', rank = 1, tokens = 1_000 } = {}): (string | number)[] {
-  return [id, rank, client, 1, user, tokens, 60_000]
+  return [id, rank, client, 1, user, tokens, 60_000, `sdk ${id}`]
 }
 
 async function snapshot(atMs: number, model = MODEL) {
@@ -171,7 +171,8 @@ test('configure of the same version changes nothing; of another, the quotas, and
   assert.deepEqual((await configure('v1'))[1], [1])
   await run('acquire', ask('held'), { atMs: 3_000 })
   await run('acquire', ask('large', { tokens: 3_500 }), { atMs: 3_000 })
-  await run('gate', ['only', 0], { atMs: 3_000 })
+  await run('report', [], { atMs: 3_000 })
+  await run('steer', ['', 'only', '', '', 0], { atMs: 3_000 })
   const stored = await redis.hget(`${roomPrefix(MODEL)}room`, 'settings')
   assert.deepEqual((await configure('v1', ['other', 1, 1], { atMs: 3_000 }))[1], [0])
   assert.equal(await redis.hget(`${roomPrefix(MODEL)}room`, 'settings'), stored)
@@ -204,7 +205,11 @@ test('a batch does what its items do one by one at the same moment', async () =>
       ['t1', 900],
       ['t0', 1],
     ])
-    await one('requeue', [['t2'], ['t3'], ['nobody']])
+    await one('requeue', [
+      ['t2', 100],
+      ['t3', 1_000_000],
+      ['nobody', 0],
+    ])
     await one('cancel', [['t7'], ['t8'], ['t7'], ['t4']])
   }
   const half = results.length / 2

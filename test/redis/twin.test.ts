@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
 import { Redis } from 'ioredis'
 import type { ClientLine } from '../../src/domain/clientLine.ts'
+import { readReport } from '../../src/redis/boardCalls.ts'
 import { roomPrefix } from '../../src/redis/keys.ts'
 import { readSnapshot } from '../../src/redis/roomStatus.ts'
 import type { ScriptReply } from '../../src/redis/script.ts'
@@ -58,7 +59,7 @@ class Twins {
 
   /** The engine's reply; Redis's is compared by `check`. */
   call(call: Call): Reply {
-    const reply = this.#twin.call(call)
+    const reply = plain(this.#twin.call(call))
     this.#expect(call, reply)
     if (this.#count % SNAPSHOT_EVERY === 0) this.#compareSnapshots(call.nowUs)
     return reply
@@ -71,7 +72,7 @@ class Twins {
     this.#steps.push({
       what: () => `call ${count}: ${JSON.stringify(call)}`,
       command: ['evalsha', SCRIPTS[verb].sha, 1, this.#prefix, nowUs, gateway, ...args],
-      read: reply => reply,
+      read: reply => (verb === 'report' ? withReport(reply as Reply) : reply),
       expected,
     })
   }
@@ -88,6 +89,7 @@ class Twins {
 
   /** Who comes first, among clients, heads and idle users, and behind each head. */
   #compareOrders(): void {
+    this.#compareSet('departed-order', this.#twin.room.departed.names(), named => named.map(([name]) => name))
     for (const [rank, queue] of this.#twin.room.queues.entries()) {
       this.#compareSet(`small:${rank}`, queue.small.entries())
       this.#compareSet(`large:${rank}`, queue.large.entries())
@@ -107,12 +109,16 @@ class Twins {
     }
   }
 
-  #compareSet(name: string, expected: unknown[][]): void {
+  #compareSet(
+    name: string,
+    expected: unknown[],
+    read: (found: [string, number][]) => unknown[] = found => found,
+  ): void {
     const count = this.#count
     this.#steps.push({
       what: () => `${name} after call ${count}`,
       command: ['zrange', `${this.#prefix}${name}`, 0, -1, 'WITHSCORES'],
-      read: reply => pairs(reply as string[]),
+      read: reply => read(pairs(reply as string[])),
       expected: plain(expected),
     })
   }
@@ -131,6 +137,10 @@ class Twins {
     }
     this.#steps = []
   }
+}
+
+function withReport([napMs, [report], grants]: Reply): Reply {
+  return [napMs, [plain(readReport(report as ScriptReply))], grants]
 }
 
 /** −0 is 0. */
@@ -169,10 +179,20 @@ test('many who are gone are cleared up in the same order, some at each tick', as
   const call = (verb: Verb, atMs: number, gateway: string, args: (string | number)[]): Call => {
     return { verb, nowUs: 1_764_000_000_000_000 + atMs * 1_000, gateway, args }
   }
-  const twins = new Twins(0, call('configure', 0, 'gw1', ['v1', 0.05, 1_000, 1_000, 'PUBLISH', 'only', 60, 6_000]))
+  const twins = new Twins(0, call('configure', 0, 'gw1', ['v1', 0.05, 1_000, 1_000, 'PUBLISH', 5, 'only', 60, 6_000]))
   for (let index = 0; index < 420; index++) {
     const gateway = `gw${1 + (index % 2)}`
-    const ask = [0, `t${index}`, 1, 'app', 1, `u${index % 7}`, 10 + index, index % 2 === 0 ? 1_000 + index : 600_000]
+    const ask = [
+      0,
+      `t${index}`,
+      1,
+      'app',
+      1,
+      `u${index % 7}`,
+      10 + index,
+      index % 2 === 0 ? 1_000 + index : 600_000,
+      '',
+    ]
     twins.call(call('acquire', index, gateway, ask))
   }
   const left = []

@@ -2,7 +2,7 @@
 // dice, and steered by the replies, so that most calls meet the state they are about.
 import type { Dice } from '../../src/domain/clock.ts'
 import { oneOf, wholeBetween } from '../../src/simulator/dice.ts'
-import { asksOf, type Call, chunks, type Reply, settlementsOf, type Verb } from './twinRoom.ts'
+import { type Call, chunks, idsOf, type Reply, settlementsOf, type Verb } from './twinRoom.ts'
 
 const START_US = 1_764_000_000_123_457
 const VERBS: [Verb, number][] = [
@@ -11,8 +11,8 @@ const VERBS: [Verb, number][] = [
   ['tick', 16],
   ['requeue', 5],
   ['cancel', 5],
-  ['gate', 2],
-  ['pace', 2],
+  ['report', 4],
+  ['steer', 4],
   ['configure', 1],
   ['drain', 0.3],
 ]
@@ -74,9 +74,9 @@ export class History {
   /** What came of a call: the history goes on from there. */
   heard({ verb, gateway, args }: Call, [, results, grants]: Reply): void {
     if (verb === 'acquire') for (const [id] of chunks(settlementsOf(args), 2)) this.#held.delete(String(id))
-    const ids = verb === 'acquire' ? chunks(asksOf(args), 7) : chunks(args, verb === 'settle' ? 2 : 1)
+    const ids = idsOf(verb, args)
     for (const [index, result] of results.entries()) {
-      const id = String(ids[index]![0])
+      const id = String(ids[index])
       if (verb === 'settle') this.#held.delete(id)
       if (verb === 'requeue') this.#held.delete(id)
       if (!Array.isArray(result)) continue
@@ -132,13 +132,13 @@ export class History {
       case 'settle':
         return this.#someOf([...this.#held.keys()]).flatMap(id => [id, this.#charge(id)])
       case 'requeue':
-        return this.#someOf([...this.#held.keys()])
+        return this.#someOf([...this.#held.keys()]).flatMap(id => [id, this.#chance(0.5) ? '' : this.#charge(id)])
       case 'cancel':
         return this.#someOf([...(this.#chance(0.8) ? this.#waiting : this.#held).keys()])
-      case 'gate':
-        return [this.#somePool(), this.#chance(0.6) ? -1 : wholeBetween(this.#dice, 0, 3)]
-      case 'pace':
-        return [this.#somePool(), ...this.#pace()]
+      case 'report':
+        return this.#several(2).flatMap(() => this.#news())
+      case 'steer':
+        return [`state ${this.#nowUs}`, ...this.#several(3).flatMap(() => this.#steering())]
       case 'configure':
         return this.#reconfigured()
       default:
@@ -171,7 +171,9 @@ export class History {
     const tokens = this.#tokens.get(id) ?? this.#someTokens()
     this.#tokens.set(id, tokens)
     const leftMs = this.#chance(0.02) ? 0 : wholeBetween(this.#dice, 0, this.#chance(0.2) ? 2_000 : 90_000)
-    return [id, oneOf(this.#dice, [0, 1, 1, 1, 2]), client.name, client.weight, user, tokens, leftMs]
+    const rank = oneOf(this.#dice, [0, 1, 1, 1, 2])
+    const sdkId = this.#chance(0.3) ? '' : `sdk${wholeBetween(this.#dice, 1, 4)}`
+    return [id, rank, client.name, client.weight, user, tokens, leftMs, sdkId]
   }
 
   #someTokens(): number {
@@ -191,6 +193,21 @@ export class History {
 
   #somePool(): string {
     return this.#chance(0.03) ? 'nowhere' : this.#one(this.#pools).name
+  }
+
+  /** Mostly of a pool that does well. */
+  #news(): (string | number)[] {
+    const failed = this.#chance(0.7) ? 0 : wholeBetween(this.#dice, 1, 4)
+    const succeeded = this.#chance(failed > 0 ? 0.3 : 0.9) ? wholeBetween(this.#dice, 1, 9) : 0
+    const counts = [9, 9, 1, 1, 1].map(most => wholeBetween(this.#dice, 0, most))
+    const tokens = (this.#dice() - 0.2) * 1_000
+    const goodMs = succeeded > 0 ? wholeBetween(this.#dice, 0, oneOf(this.#dice, [10, 2_000])) : ''
+    return [this.#somePool(), ...counts, succeeded, failed, tokens, this.#chance(0.2) ? 0 : failed, goodMs]
+  }
+
+  #steering(): (string | number)[] {
+    const gate = this.#chance(0.5) ? '' : this.#chance(0.7) ? -1 : wholeBetween(this.#dice, 0, 3)
+    return [this.#somePool(), ...this.#pace(), gate]
   }
 
   #pace(): (number | '')[] {
@@ -224,6 +241,7 @@ export class History {
       burstShare,
       ...bounds,
       'PUBLISH',
+      drawn % 2 === 0 ? 5 : '',
       ...this.#pools.flatMap(pool => [pool.name, pool.requests, pool.tokens]),
     ]
   }

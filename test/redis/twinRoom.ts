@@ -1,5 +1,7 @@
 // The engine of domain/ behind the interface of its twin in Redis: the same arguments, the same replies, outboxes and all.
+import { Board } from '../../src/domain/board.ts'
 import type { PoolQuota } from '../../src/domain/pool.ts'
+import type { PoolNews, Report } from '../../src/domain/poolReport.ts'
 import type { Entry, RoomSettings } from '../../src/domain/room.ts'
 import type { TicketAsk } from '../../src/domain/ticket.ts'
 import { WaitingRoom } from '../../src/domain/waitingRoom.ts'
@@ -15,19 +17,21 @@ export interface Call {
   args: (string | number)[]
 }
 
-export type Result = number | string | (number | string)[]
+export type Result = number | string | (number | string)[] | Report
 
 /** napMs, results, grants. */
 export type Reply = [number, Result[], string[]]
 
 export class TwinRoom {
   readonly room: WaitingRoom
+  readonly #board: Board
   readonly #outboxes = new Map<string, string[]>()
   readonly #asks = new Map<string, TicketAsk>()
   #version: string
 
   constructor({ nowUs, args }: Call) {
     this.room = new WaitingRoom(settingsOf(args), nowUs / 1000)
+    this.#board = new Board(this.room)
     this.#version = String(args[0])
   }
 
@@ -35,7 +39,7 @@ export class TwinRoom {
     const nowMs = nowUs / 1000
     const results = this.#run(verb, args, gateway, nowMs)
     const told = new Set<string>()
-    const ids = verb === 'acquire' ? chunks(asksOf(args), 7).map(ask => ask[0]) : args
+    const ids = idsOf(verb, args)
     if (verb === 'acquire' || verb === 'requeue' || verb === 'cancel') {
       for (const [index, result] of results.entries()) {
         const isTold = Array.isArray(result) ? result[0] === 'granted' : typeof result === 'string'
@@ -53,12 +57,12 @@ export class TwinRoom {
     switch (verb) {
       case 'acquire':
         for (const [id, charged] of chunks(settlementsOf(args), 2)) room.settle(String(id), Number(charged), nowMs)
-        return chunks(asksOf(args), 7).map(ask => entryResult(room.acquire(this.#ask(ask, gateway, nowMs), nowMs)))
+        return chunks(asksOf(args), 8).map(ask => entryResult(room.acquire(this.#ask(ask, gateway, nowMs), nowMs)))
       case 'settle':
         return chunks(args, 2).map(([id, charged]) => Number(room.settle(String(id), Number(charged), nowMs)))
       case 'requeue':
-        return args.map(id => {
-          const entry = room.requeue(String(id), nowMs)
+        return chunks(args, 2).map(([id, charged]) => {
+          const entry = room.requeue(String(id), charged === '' ? undefined : Number(charged), nowMs)
           return entry ? entryResult(entry) : ['unknown']
         })
       case 'cancel':
@@ -71,15 +75,15 @@ export class TwinRoom {
         return []
       case 'configure':
         return [this.#configure(args, nowMs)]
-      case 'gate': {
-        const before = room.pools.find(pool => pool.name === args[0])?.gate
-        room.setGate(String(args[0]), Number(args[1]), nowMs)
-        return [before === undefined || before === args[1] ? 0 : 1]
-      }
-      case 'pace': {
-        const believed = { requestsPerMinute: quotaOf(args[1]!), tokensPerMinute: quotaOf(args[2]!) }
-        room.setPace(String(args[0]), believed, nowMs)
-        return [room.pools.some(pool => pool.name === args[0]) ? 1 : 0]
+      case 'report':
+        return [this.#board.report(gateway, chunks(args, 11).map(newsOf), nowMs)]
+      case 'steer': {
+        const pools = chunks(args.slice(1), 4).map(([pool, requests, tokens, gate]) => ({
+          pool: String(pool),
+          believed: quotas(quotaOf(requests!), quotaOf(tokens!)),
+          ...(quotaOf(gate!) !== undefined && { gate: quotaOf(gate!)! }),
+        }))
+        return [Number(this.#board.steer(gateway, { state: String(args[0]), pools }, nowMs))]
       }
     }
   }
@@ -126,7 +130,7 @@ function entryResult(entry: Entry): Result {
 }
 
 function askOf(args: (string | number)[], gateway: string, nowMs: number): TicketAsk {
-  const [id, rank, client, weight, user, tokens, leftMs] = args as [
+  const [id, rank, client, weight, user, tokens, leftMs, sdkId] = args as [
     string,
     number,
     string,
@@ -134,21 +138,34 @@ function askOf(args: (string | number)[], gateway: string, nowMs: number): Ticke
     string,
     number,
     number,
+    string,
   ]
-  return { id, rank, client, weight, user, tokens, deadlineMs: nowMs + leftMs, gateway }
+  const invocation = sdkId === '' ? undefined : sdkId
+  return { id, rank, client, weight, user, tokens, deadlineMs: nowMs + leftMs, gateway, invocation }
 }
 
 function settingsOf(args: (string | number)[]): RoomSettings {
-  const [, burstShare, maxWaiting, maxWaitingPerClient, , ...pools] = args
+  const [, burstShare, maxWaiting, maxWaitingPerClient, , failures, ...pools] = args
   return {
     burstShare: Number(burstShare),
     maxWaiting: Number(maxWaiting),
     maxWaitingPerClient: Number(maxWaitingPerClient),
+    failures: quotaOf(failures!),
     pools: chunks(pools, 3).map(([name, requests, tokens]) => ({
       name: String(name),
       ...quotas(quotaOf(requests!), quotaOf(tokens!)),
     })),
   }
+}
+
+function newsOf(args: (string | number)[]): PoolNews {
+  const [sent, accepted, requests, tokens, unclear, succeeded, failed, charged, failedInRow, goodMs] = args
+    .slice(1)
+    .map(Number)
+  const throttled = { throttledRequests: requests!, throttledTokens: tokens!, throttledUnclear: unclear! }
+  const counts = { sent: sent!, accepted: accepted!, ...throttled, succeeded: succeeded!, failed: failed! }
+  const good = args[10] === '' ? {} : { youngestGoodMs: goodMs! }
+  return { pool: String(args[0]), counts: { ...counts, tokens: charged! }, failedInRow: failedInRow!, ...good }
 }
 
 function quotas(requestsPerMinute: number | undefined, tokensPerMinute: number | undefined): PoolQuota {
@@ -157,6 +174,12 @@ function quotas(requestsPerMinute: number | undefined, tokensPerMinute: number |
 
 function quotaOf(text: string | number): number | undefined {
   return text === '' ? undefined : Number(text)
+}
+
+/** Of the tickets that the verb's results are about. */
+export function idsOf(verb: Verb, args: (string | number)[]): (string | number)[] {
+  const items = verb === 'acquire' ? chunks(asksOf(args), 8) : chunks(args, verb === 'cancel' ? 1 : 2)
+  return items.map(item => item[0]!)
 }
 
 export function chunks<Item>(items: Item[], width: number): Item[][] {

@@ -85,7 +85,7 @@ export class SimulatedLedger {
 
   requeue(gateway: string, ticketId: string): Answer<Entry | undefined> {
     return this.#serve(gateway, () => {
-      const entry = this.room.requeue(ticketId, this.nowMs)
+      const entry = this.room.requeue(ticketId, undefined, this.nowMs)
       this.#reserved.delete(ticketId)
       if (entry?.kind === 'refused') this.#forget(ticketId)
       return entry
@@ -110,7 +110,7 @@ export class SimulatedLedger {
   }
 
   setGate(pool: string, gate: number): void {
-    this.#serve('operator', () => this.room.setGate(pool, gate, this.nowMs))
+    this.#serve('operator', () => this.room.adjust([{ pool, gate }], this.nowMs))
   }
 
   /** All is lost: levels, waiters, reservations, outboxes. */

@@ -4,6 +4,7 @@ import { runClasses } from './classes.ts'
 import { type FairOptions, runFairness, SET_UPS } from './fairness.ts'
 import { runQuietThrottles, runThrottled, runTrouble, TROUBLES, type TroubleName } from './faults.ts'
 import type { Outcome, RunOptions } from './outcome.ts'
+import { outageTable, paceTable } from './pace.ts'
 import { hasTrace, runTrace, traceMissing } from './trace.ts'
 import { runFreshNeighbour, runTwoLevels, SCENES } from './twoLevels.ts'
 
@@ -101,6 +102,20 @@ export const SCENARIOS: Scenario[] = [
     about: 'an hour of real arrivals (../shared/data), scaled to --load of the quota',
     run: ({ load, ...options }) => runTrace(load, options),
     obstacle: () => (hasTrace() ? undefined : traceMissing()),
+  },
+]
+
+/** Those that are compared side by side rather than seed by seed. */
+export const TABLES: { name: string; about: string; table: (seeds: number[]) => string }[] = [
+  {
+    name: 'pace',
+    about: 'each law against hidden quotas: use / throttles per 1000 / cuts of the dimension that does not bind',
+    table: paceTable,
+  },
+  {
+    name: 'outage',
+    about: 'five minutes of refusals under full load, with the breaker and without',
+    table: outageTable,
   },
 ]
 

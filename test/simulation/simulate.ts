@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { drawChart } from './chart.ts'
 import { type Figures, means } from './figures.ts'
-import { SCENARIOS, type Scenario, scenarioNamed } from './scenarios.ts'
+import { SCENARIOS, type Scenario, scenarioNamed, TABLES } from './scenarios.ts'
 
 const DEFAULT_SEEDS = '1,2,3,4'
 const USAGE =
@@ -29,6 +29,11 @@ function main(): number {
   const [name] = positionals
   const scenario = name === undefined ? undefined : scenarioNamed(name)
   const seeds = (values.seeds ?? values.seed ?? DEFAULT_SEEDS).split(',').map(Number)
+  const compared = TABLES.find(one => one.name === name)
+  if (compared && seeds.every(Number.isFinite)) {
+    say(`${compared.about}; seeds ${seeds.join(',')}\n${compared.table(seeds)}`)
+    return 0
+  }
   const numbers = [...seeds, Number(values.gateways ?? 1), Number(values.load ?? 1)]
   if (!scenario || numbers.some(value => !Number.isFinite(value))) {
     say(name && !scenario ? `no scenario ${name}; --list shows them` : USAGE)
@@ -47,8 +52,9 @@ function main(): number {
 }
 
 function list(): number {
-  const width = Math.max(...SCENARIOS.map(scenario => scenario.name.length))
-  for (const { name, about } of SCENARIOS) say(`${name.padEnd(width)}  ${about}`)
+  const all = [...SCENARIOS, ...TABLES]
+  const width = Math.max(...all.map(({ name }) => name.length))
+  for (const { name, about } of all) say(`${name.padEnd(width)}  ${about}`)
   return 0
 }
 

@@ -9,11 +9,13 @@ import { Book } from '../../src/gateway/book.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type { Answer, Finished, Upstream } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
+import { RightSizer } from '../../src/gateway/rightSizer.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
 import type { SimulatorSettings } from '../../src/simulator/settings.ts'
 import { type SimulatedReply, Simulator } from '../../src/simulator/simulator.ts'
 import { readDemand } from '../../src/wire/demand.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
+import { pushbackParts } from '../support/pushback.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
 /** One way between gateway and Bedrock. */
@@ -40,8 +42,10 @@ export function virtualSluice(model: ModelSettings, settings: SimulatorSettings,
     weightOf: () => 1,
     poolOf: (_model, pool) => model.pools.find(one => one.name === pool),
     unmeteredPool: () => model.pools[0]!,
+    ...pushbackParts({ clock, dice }),
   })
-  const book = new Book(gateway, { finished: run => finished.push({ ...run }) })
+  const rightSizer = new RightSizer({ handler: gateway, useOf: () => 0, capped() {} })
+  const book = new Book(rightSizer, { finished: run => finished.push({ ...run }) })
   const rawUrl = '/model/anthropic.claude-test-v1%3A0/converse'
   const match = matchOperation('POST', rawUrl)
   if (match.kind !== 'found') throw new Error('no such route')

@@ -48,9 +48,10 @@ export class RoomBench {
     return settled
   }
 
-  requeue(id: string): Entry | undefined {
+  /** By default it was throttled. */
+  requeue(id: string, chargedTokens?: number): Entry | undefined {
     this.running.delete(id)
-    const entry = this.room.requeue(id, this.nowMs)
+    const entry = this.room.requeue(id, chargedTokens, this.nowMs)
     this.#record()
     return entry
   }
@@ -67,7 +68,7 @@ export class RoomBench {
   }
 
   gate(pool: string, gate: number): void {
-    this.room.setGate(pool, gate, this.nowMs)
+    this.room.adjust([{ pool, gate }], this.nowMs)
     this.#record()
   }
 

@@ -9,10 +9,12 @@ import {
   ThrottlingException,
 } from '@aws-sdk/client-bedrock-runtime'
 import { parseConfig } from '../../src/config/load.ts'
+import { setOutage } from '../support/outage.ts'
 import { startRedis, type TestRedis } from '../support/redisServer.ts'
+import { settledAfter } from '../support/settled.ts'
 import { AT_ONCE, CLAUDE, forgetAwsEnvironment } from '../support/simulated.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
-import { type Call, callHttp1, callHttp2, until } from '../support/wire.ts'
+import { type Call, callHttp1, callHttp2, HELLO, type Reply, until } from '../support/wire.ts'
 
 const ASK = { modelId: CLAUDE, messages: [{ role: 'user' as const, content: [{ text: 'Rivers, please.' }] }] }
 const CAPPED = { ...ASK, inferenceConfig: { maxTokens: 100 } }
@@ -117,6 +119,78 @@ for (const store of ['memory', 'redis'] as const) {
     await Promise.all(held)
   })
 }
+
+const LEVEL = /^"requests";r=(\d+);t=\d+, "tokens";r=(\d+);t=\d+$/
+
+/** What is left of requests and tokens, as an answer tells. */
+function leftOf({ headers }: Reply): [requests: number, tokens: number] {
+  assert.equal(headers['ratelimit-policy'], '"requests";q=10;w=60, "tokens";q=5000;w=60;qu="tokens"')
+  const [, requests, tokens] = LEVEL.exec(String(headers.ratelimit)) ?? assert.fail(`${headers.ratelimit}`)
+  return [Number(requests), Number(tokens)]
+}
+
+const TEN = '{ requestsPerMinute: 10, tokensPerMinute: 5000, algorithm: sliding-window-log }'
+/** Costs a request and no tokens. */
+const COUNT: Call = { path: '/model/any/count-tokens', body: `{"input":{"converse":${HELLO}}}` }
+
+test('whoever follows another’s call is told its level too, and has used a request and no tokens', async t => {
+  const slowly = 'simulator: { latency: { firstTokenMs: 1000, perTokenMs: 0, jitter: 0 } }'
+  const yaml = oneModel('simulator', '', `    coalesce: client\n${slowly}\nclients: [{ name: open, limits: ${TEN} }]`)
+  const sluice = await start(t, yaml)
+  let answers: Reply[] = []
+  const lines = await settledAfter(sluice, 3, async () => {
+    answers = await Promise.all([callHttp1(sluice.url), callHttp2(sluice.url), callHttp1(sluice.url)])
+  })
+  assert.equal(answers.filter(({ headers }) => headers['x-sluice-coalesced'] === 'true').length, 2)
+  // Each was told as it came: of the reservations of all.
+  assert.deepEqual(answers.map(answer => leftOf(answer)[0]).toSorted(), [7, 8, 9])
+  const charged = lines.reduce((sum, line) => sum + line.chargedTokens, 0)
+  assert.ok(charged > 0)
+  assert.deepEqual(leftOf(await callHttp1(sluice.url, COUNT)), [6, 5000 - charged])
+})
+
+test('a kept answer and a mock tell the level too, and have used a request and what the call that failed cost', async t => {
+  const fallback = '    fallback: [stale, mock]\n    mockText: Later.'
+  const yaml = oneModel('simulator', '', `${fallback}\n${AT_ONCE}\nclients: [{ name: open, limits: ${TEN} }]`)
+  const sluice = await start(t, yaml)
+  const [first] = await settledAfter(sluice, 1, async () => {
+    await callHttp1(sluice.url)
+  })
+  let charged = first!.chargedTokens
+  assert.ok(charged > 0)
+  await setOutage(sluice, true)
+  for (const [kind, requests, body] of [
+    ['stale', 8, HELLO],
+    ['mock', 7, HELLO.replace('hello', 'good day')],
+  ] as const) {
+    let answer: Reply | undefined
+    const [line] = await settledAfter(sluice, 1, async () => {
+      answer = await callHttp1(sluice.url, { body })
+    })
+    assert.deepEqual([answer!.status, answer!.headers['x-sluice-fallback']], [200, kind])
+    const [requestsLeft, tokensLeft] = leftOf(answer!)
+    assert.equal(requestsLeft, requests)
+    assert.equal(tokensLeft, 5000 - charged - line!.reservedTokens, 'its own reservation stood when it was told')
+    charged += line!.chargedTokens
+  }
+  await setOutage(sluice, false)
+  assert.deepEqual(leftOf(await callHttp1(sluice.url, COUNT)), [6, 5000 - charged])
+})
+
+test('a request without an output cap reserves the one that Sluice gives it', async t => {
+  const sized = oneModel('simulator', '', `    outputCap: { mode: fixed, tokens: 100 }\n${AT_ONCE}`)
+  const yaml = `${sized.replace('maxOutputTokens: 1000', 'maxOutputTokens: 64000')}\nclients: [{ name: open, limits: ${TEN} }]`
+  const sluice = await start(t, yaml)
+  const uncapped = HELLO.replace('"maxTokens":10', '')
+  const answer = await callHttp1(sluice.url, { body: uncapped })
+  assert.deepEqual([answer.status, answer.headers['x-sluice-output-cap']], [200, '100'])
+  const [, tokens] = leftOf(answer)
+  assert.ok(tokens > 4850 && tokens < 4900, `${tokens} tokens left`)
+  // One that cannot be given a cap reserves the most that the model answers.
+  const prompt = '/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aprompt%2FABCDEFGHIJ%3A1/converse'
+  const refused = await callHttp1(sluice.url, { path: prompt, body: uncapped })
+  assert.deepEqual([refused.status, refused.headers['x-sluice-refusal']], [400, 'cannot-fit'])
+})
 
 test('a model that is not among the client’s is an AccessDeniedException', async t => {
   const yaml = `models:

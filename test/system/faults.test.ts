@@ -7,7 +7,9 @@ import { settledAfter } from '../support/settled.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
 import { assertRefusal, call, PROTOCOLS, useTestCredentials } from '../support/wire.ts'
 
-const TIMEOUTS = 'upstream: { connectTimeoutMs: 500, headersTimeoutMs: 300, idleTimeoutMs: 300 }'
+const TIMEOUTS = `
+upstream: { connectTimeoutMs: 500, headersTimeoutMs: 300, idleTimeoutMs: 300 }
+retries: { maxAttempts: 2, baseMs: 1, budgetPerS: 1000 }`
 const STREAM = '/model/any.model/converse-stream'
 const OK = 'HTTP/1.1 200 OK\r\n'
 
@@ -70,7 +72,7 @@ for (const protocol of PROTOCOLS) {
         assert.equal(reply.broken, false)
       })
       assert.equal(line!.outcome, 'refused')
-      assert.equal(line!.attempts, 1)
+      assert.equal(line!.attempts, 2, 'sent again before the client heard of it')
       assert.equal(line!.chargedTokens, line!.reservedTokens, 'it was sent: Bedrock may have charged it')
     })
   }

@@ -11,6 +11,7 @@ const OPTIONS: OnePortOptions = {
   headersTimeoutMs: 200,
   requestTimeoutMs: 2_000,
   idleTimeoutMs: 300,
+  maxConnections: 1_000,
   maxHeaderBytes: 16_384,
   clock: systemClock,
 }
@@ -163,4 +164,15 @@ test('closeAllConnections() cuts connections that have said nothing yet', async 
   await callHttp1(url, { body: 'b' })
   server.closeAllConnections()
   await until(() => closed, 'the silent connection is cut', 1_000)
+})
+
+test('a connection more than the bound is closed at once, and one that ends makes room', async () => {
+  const { url } = await start({ maxConnections: 2 })
+  const open = () => net.connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})
+  const [first, second] = [open(), open()]
+  await Promise.all([first, second].map(socket => new Promise(resolve => socket.on('connect', resolve))))
+  await assert.rejects(callHttp1(url, { body: 'b' }), /ECONNRESET|hang up/)
+  first.destroy()
+  await until(async () => (await callHttp1(url, { body: 'b' }).catch(() => undefined))?.status === 200, 'room again')
+  second.destroy()
 })

@@ -6,7 +6,8 @@
 -- ARGV[1]   now in whole microseconds; '' = Redis's TIME (only tests pass it)
 -- ARGV[2]   the calling gateway; it counts as heard
 -- ARGV[3]   how many settlements; then two of each: ticket id, charged tokens (no results, see settle.lua)
--- ARGV[…]   seven an item: ticket id, rank (0 high, 1 normal, 2 low), client, weight, user, tokens, for how many ms it may wait
+-- ARGV[…]   eight an item: ticket id, rank (0 high, 1 normal, 2 low), client, weight, user, tokens, for how many ms it may
+--           wait, what its client's SDK calls all attempts at it ('' = nothing)
 -- replies   { napMs, results, grants }, as every verb but `status`:
 --   napMs    when somebody should tick, whole ms; -1 when nobody waits
 --   results  one an item: { 'granted', pool } | { 'waiting', etaMs } | { 'refused', obstacle, short, retryAfterMs }
@@ -59,8 +60,11 @@ local function acquire(ask)
   local obstacle = prospects.mayNotWait(room, ask, deadlineMs, now)
   if obstacle then return prospects.refused(room, obstacle, ask, now) end
   local etaMs = ceil(prospects.expectedMs(room, ask, now))
+  local number, userLagS, clientLagS
+  if ask.invocation ~= '' then number, userLagS, clientLagS = departed.take(ask, now) end
+  ask.number = number or ask.number
   waiters.keep(room, ask)
-  line.join(room, ask, now)
+  line.join(room, ask, now, userLagS or 0, clientLagS or 0)
   replies.pump(room, now)
   return granted(ask.id) or { 'waiting', etaMs }
 end
@@ -69,11 +73,12 @@ call('ZADD', PREFIX .. 'gateways', now - room.skewMs, GATEWAY)
 local results, told = {}, {}
 local settlements = tonumber(ARGV[3])
 for i = 1, settlements do settle(ARGV[2 + 2 * i], tonumber(ARGV[3 + 2 * i])) end
-for i = 4 + 2 * settlements, #ARGV, 7 do
+for i = 4 + 2 * settlements, #ARGV, 8 do
   local result = acquire({
     id = ARGV[i], rank = tonumber(ARGV[i + 1]), client = ARGV[i + 2], weight = tonumber(ARGV[i + 3]),
     user = ARGV[i + 4], tokens = tonumber(ARGV[i + 5]), deadlineMs = clockMs + tonumber(ARGV[i + 6]),
     gateway = GATEWAY, clientStamp = 0, userStamp = 0, requeues = 0, barred = {}, saver = '', saverEpoch = -1,
+    invocation = ARGV[i + 7],
   })
   if result[1] == 'granted' then told[ARGV[i]] = true end
   results[#results + 1] = result

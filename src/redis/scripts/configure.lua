@@ -5,7 +5,8 @@
 -- ARGV[2]   the calling gateway
 -- ARGV[3]   the settings' version, any text: the same as stored changes nothing, so every gateway may say it at its start
 -- ARGV[4]   burst share; ARGV[5] max waiting; ARGV[6] max waiting per client; ARGV[7] PUBLISH or SPUBLISH
--- ARGV[8…]  three a pool: name, requests per minute, tokens per minute; '' = unlimited
+-- ARGV[8]   failures in a row that shut a pool at once, '' = none do
+-- ARGV[9…]  three a pool: name, requests per minute, tokens per minute; '' = unlimited
 -- replies   { napMs, { 1 changed or 0 not }, grants } (see acquire.lua)
 
 -- At the new quota; what the bucket held stays, at most the new burst. Unlimited before: it starts empty.
@@ -21,8 +22,10 @@ local function useSettings(room, now)
   local given = quotas()
   local list = {}
   for i, one in ipairs(given) do
-    local pool = rooms.poolNamed(room, one.name)
-      or { name = one.name, gate = OPEN_TO_ALL, heldUntilMs = 0, paidUntilMs = 0, purse = 0 }
+    local pool = rooms.poolNamed(room, one.name) or {
+      name = one.name, gate = OPEN_TO_ALL, heldUntilMs = 0, paidUntilMs = 0, purse = 0, requestsLimit = 0,
+      tokensLimit = 0,
+    }
     pool.mostTokens = one.tokens > 0 and one.tokens or INFINITY
     pool.requests = resized(pool.requests, one.requests, now)
     pool.tokens = resized(pool.tokens, one.tokens, now)
@@ -34,11 +37,12 @@ local function useSettings(room, now)
   room.burstShare = BURST_SHARE
   room.maxWaiting = tonumber(ARGV[5])
   room.maxWaitingPerClient = tonumber(ARGV[6])
+  room.failures = FAILURES
   room.requestsPerS = perS(given, 'requests')
   room.tokensPerS = perS(given, 'tokens')
   room.stateFormat = formatOf(given)
   room.state = {}
-  for i = 1, 40 + 12 * #given do room.state[i] = 0 end
+  for i = 1, 41 + 14 * #given do room.state[i] = 0 end
   writeSettings(given, room.stateFormat)
 end
 

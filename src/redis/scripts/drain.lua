@@ -5,9 +5,5 @@
 -- ARGV[2]   the calling gateway
 -- replies   { napMs, {}, grants } (see acquire.lua)
 -- errors    NOSTATE
-for _, pool in ipairs(room.pools) do
-  pool.purse = 0
-  if pool.requests then pool.requests.level = min(0, pool.requests.level) end
-  if pool.tokens then pool.tokens.level = min(0, pool.tokens.level) end
-end
+for _, pool in ipairs(room.pools) do pools.empty(pool) end
 return replies.finish(room, {}, {})

@@ -50,6 +50,7 @@ local function sweep()
   for _, gateway in ipairs(silent) do
     if call('EXISTS', gatewayKey('waiting', gateway)) == 0 then call('ZREM', PREFIX .. 'gateways', gateway) end
   end
+  departed.sweep(now)
   for _, id in ipairs(before(PREFIX .. 'held-since', LEASE_MS, now)) do records.endReservation(id) end
 end
 

@@ -32,12 +32,20 @@ const BY_PROVIDER: [string, Format][] = [
 ]
 
 export function chooseFormat(operation: OperationName, modelId: string, body: JsonObject): Format {
+  return knownFormat(operation, modelId, body) ?? guessedFormat(body)
+}
+
+/** Undefined when neither the modelId nor the body says whose format it is. */
+export function knownFormat(operation: OperationName, modelId: string, body: JsonObject): Format | undefined {
   const fixed = BY_OPERATION[operation] ?? BY_PROVIDER.find(([provider]) => modelId.includes(provider))?.[1]
   if (fixed) return fixed
   const chats = at(body, 'messages') !== undefined
   if (modelId.includes('openai.') && chats) return chatCompletions
   if (modelId.includes('mistral.')) return chats ? chatCompletions : mistral
-  if (chats && at(body, 'anthropic_version') !== undefined) return anthropic
+  return chats && at(body, 'anthropic_version') !== undefined ? anthropic : undefined
+}
+
+function guessedFormat(body: JsonObject): Format {
   if (at(body, 'inputText') !== undefined) return titan
   return at(body, 'prompt') === undefined ? nova : llama
 }

@@ -19,7 +19,7 @@ function whole(completion: Completion): JsonObject {
 
 function* stream(completion: Completion): Generator<StreamEvent> {
   const { answer, usage } = completion
-  let left = usage.outputTokens
+  let left = answer.pieces.length
   let outputText = ''
   let tokens = 0
   for (const group of groups(completion.dice, answer)) {

@@ -135,13 +135,14 @@ line = setmetatable({ function(line)
   line.rankClient = rankClient
   line.rankUser = rankUser
 
-  function line.join(room, ticket, nowMs)
+  -- What its flow was behind when it left the line, if it did: as a user and as a client.
+  function line.join(room, ticket, nowMs, userLagS, clientLagS)
     local queue = room.queues[ticket.rank]
     local client = flows.client(queue, ticket, nowMs)
-    startWaiting(room, queue, client, ticket, queue.virtualS)
+    startWaiting(room, queue, client, ticket, queue.virtualS - clientLagS)
     ticket.clientStamp = client.stamp
     local user = waiters.user(client, ticket.user)
-    ticket.userStamp = min(client.virtualS, user and user.tag or client.virtualS)
+    ticket.userStamp = user and min(client.virtualS, user.tag) or client.virtualS - userLagS
     local idle = not user and flows.idleTag(client, ticket.user) or nil
     ticket.isFresh = not user and not idle
     lineUp(room, queue, client, ticket, idle)
@@ -150,7 +151,11 @@ line = setmetatable({ function(line)
   function line.leave(room, ticket, nowMs)
     local queue = room.queues[ticket.rank]
     local client = records.client(queue, ticket.client)
-    takeOut(room, queue, client, waiters.user(client, ticket.user), ticket, nowMs)
+    local user = waiters.user(client, ticket.user)
+    local userLagS = user.tickets > 1 and 0 or max(0, client.virtualS - user.tag)
+    local clientLagS = client.waiting > 1 and 0 or max(0, queue.virtualS - client.tag)
+    takeOut(room, queue, client, user, ticket, nowMs)
+    if ticket.invocation ~= '' then departed.keep(room, ticket, nowMs, userLagS, clientLagS) end
   end
 
   function line.serve(room, ticket, nowMs)

@@ -7,6 +7,9 @@
 --   held-since                ZSET  ticket id by the time it was granted, ms
 --   deadlines                 ZSET  ticket that waits by its deadline, ms
 --   gateways                  ZSET  gateway by the time it was last heard, ms
+--   board                     HASH  what gateways report of the pools: state, lease, tallies (board.lua)
+--   departed                  HASH  who left the line lately without a turn (departed.lua) -> packed departure
+--   departed-order            ZSET  the same by the order in which they left
 --   flows                     ZSET  flow (`flowName`) by its number of waiting tickets
 --   clients:<rank>            HASH  client -> packed client line
 --   small:<rank>              ZSET  client with heads that compete for the bucket, by its tag

@@ -62,6 +62,13 @@ local pools = setmetatable({ function(pools)
     bucket.level = min(bucket.burst, bucket.level - tokens)
   end
 
+  -- Nothing is left of what was saved up; debts stay.
+  function pools.empty(pool)
+    pool.purse = 0
+    if pool.requests then pool.requests.level = min(0, pool.requests.level) end
+    if pool.tokens then pool.tokens.level = min(0, pool.tokens.level) end
+  end
+
   local function msUntil(bucket, wanted)
     local missing = min(wanted, bucket.burst) - bucket.level
     if missing <= 0 then return 0 end
@@ -76,9 +83,12 @@ local pools = setmetatable({ function(pools)
     return slowMs + fastMs - gained / bucket.slowRate
   end
 
+  local function isShort(bucket, wanted)
+    return bucket.level < min(wanted, bucket.burst) - TRIFLE
+  end
+
   local function msUntilLevel(bucket, wanted)
-    if bucket.level >= min(wanted, bucket.burst) - TRIFLE then return 0 end
-    return msUntil(bucket, wanted)
+    return isShort(bucket, wanted) and msUntil(bucket, wanted) or 0
   end
 
   local function msUntilRequest(pool, left, nowMs)
@@ -98,6 +108,13 @@ local pools = setmetatable({ function(pools)
       requests and (requests.level - 1) / requests.quota * 60 or INFINITY,
       bucket and (bucket.level - tokens) / bucket.quota * 60 or INFINITY
     )
+  end
+
+  -- `tokens`: nil when they are in the purse.
+  function pools.noteBlocked(pool, tokens, left)
+    local requests, bucket = pool.requests, pool.tokens
+    if requests and isShort(requests, 1 + left * requests.burst) then pool.requestsLimit = 1 end
+    if tokens and bucket and isShort(bucket, tokens + left * bucket.burst) then pool.tokensLimit = 1 end
   end
 
   pools.msUntilRequest = msUntilRequest

@@ -2,7 +2,7 @@
 -- its end.
 
 -- number rank weight tokens deadlineMs clientStamp userStamp requeues saverEpoch isFresh bars, then texts; a bar: untilMs, pool.
-local TICKET, BAR = '<dddddddddddI4c0I4c0I4c0I4c0', 'dI4c0'
+local TICKET, BAR = '<dddddddddddI4c0I4c0I4c0I4c0I4c0', 'dI4c0'
 -- costS grantedMs, pool; then the ticket.
 local RESERVATION = '<ddI4c0'
 -- weight tag stamp waiting virtualS asOfMs servedS servedAsOfMs, users that wait, heads in `small` and in `large`, users in
@@ -19,7 +19,8 @@ local records = setmetatable({ function(records)
     local packed = pack(
       TICKET, ticket.number, ticket.rank, ticket.weight, ticket.tokens, ticket.deadlineMs, ticket.clientStamp,
       ticket.userStamp, ticket.requeues, ticket.saverEpoch, ticket.isFresh and 1 or 0, #bars, #ticket.client,
-      ticket.client, #ticket.user, ticket.user, #ticket.gateway, ticket.gateway, #ticket.saver, ticket.saver
+      ticket.client, #ticket.user, ticket.user, #ticket.gateway, ticket.gateway, #ticket.saver, ticket.saver,
+      #ticket.invocation, ticket.invocation
     )
     for _, bar in ipairs(bars) do
       packed = pack('<c0dI4c0', packed, bar.untilMs, #bar.pool, bar.pool)
@@ -29,7 +30,7 @@ local records = setmetatable({ function(records)
 
   function records.unpackTicket(id, packed, from)
     local number, rank, weight, tokens, deadlineMs, clientStamp, userStamp, requeues, saverEpoch, isFresh, bars, client,
-      user, gateway, saver, at = parse(TICKET, packed, from)
+      user, gateway, saver, invocation, at = parse(TICKET, packed, from)
     local barred = {}
     for i = 1, bars do
       local untilMs, pool, nextAt = parse(BAR, packed, at)
@@ -40,7 +41,7 @@ local records = setmetatable({ function(records)
       id = id, number = number, rank = rank, client = client, weight = weight, user = user, tokens = tokens,
       deadlineMs = deadlineMs, gateway = gateway, clientStamp = clientStamp, userStamp = userStamp,
       requeues = requeues, barred = barred, saver = saver, saverEpoch = saverEpoch,
-      isFresh = isFresh == 1,
+      isFresh = isFresh == 1, invocation = invocation,
     }
   end
 

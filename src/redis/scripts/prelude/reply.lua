@@ -64,7 +64,7 @@ local replies = setmetatable({ function(replies)
     local state = room.state
     state[1], state[2], state[3], state[4] = room.asOfMs, room.entered, room.epoch, room.wakeAtMs
     state[5], state[6], state[7], state[8] = room.startMs, room.hasPrevious and 1 or 0, room.reserved, room.charged
-    state[9], state[10] = room.skewMs, room.sweptMs
+    state[9], state[10], state[11] = room.skewMs, room.sweptMs, room.departures
     local at = CLASSES_AT
     for rank = 0, 2 do
       local queue = room.queues[rank]
@@ -78,7 +78,8 @@ local replies = setmetatable({ function(replies)
       state[at], state[at + 1], state[at + 2], state[at + 3] = pool.gate, pool.heldUntilMs, pool.paidUntilMs, pool.purse
       writeBucket(state, at + 4, pool.requests)
       writeBucket(state, at + 8, pool.tokens)
-      at = at + 12
+      state[at + 12], state[at + 13] = pool.requestsLimit, pool.tokensLimit
+      at = at + POOL_WIDTH
     end
     -- Without the position that unpacking left behind the last.
     call('HSET', PREFIX .. 'room', 'state', pack(room.stateFormat, unpack(state, 1, at - 1)))

@@ -9,11 +9,13 @@ local LARGE_S = 2
 local NOBODY = -1
 
 -- In `settings`: two formats, of the rest of it and of `state`; then as configure.lua writes it. In `state`, all doubles:
---   asOfMs entered epoch wakeAtMs, the meter's startMs hasPrevious reserved charged, skewMs sweptMs
+--   asOfMs entered epoch wakeAtMs, the meter's startMs hasPrevious reserved charged, skewMs sweptMs departures
 --   a class: credit askedMs current previous virtualS waiting waitingCostS waitingWeight, clients in `small` and in `large`
---   a pool: gate heldUntilMs paidUntilMs purse; of requests and of tokens: level asOfMs stockedAtMs quota (0: unlimited)
+--   a pool: gate heldUntilMs paidUntilMs purse; of requests and of tokens: level asOfMs stockedAtMs quota (0: unlimited);
+--     requestsLimit tokensLimit: 1 when a head was blocked by the bucket, since the last step
 local FORMATS = '<I4c0I4c0'
-local CLASSES_AT = 11
+local CLASSES_AT = 12
+local POOL_WIDTH = 14
 local LONGEST_SILENCE_MS = 5000
 
 local stored = call('HMGET', PREFIX .. 'room', 'settings', 'state')
@@ -34,9 +36,10 @@ do
   local burstShare = settings[3]
   room = {
     version = settings[1], publish = settings[2], burstShare = burstShare, maxWaiting = settings[4],
-    maxWaitingPerClient = settings[5], requestsPerS = settings[6], tokensPerS = settings[7],
+    maxWaitingPerClient = settings[5], failures = settings[6], requestsPerS = settings[7], tokensPerS = settings[8],
     asOfMs = state[1], entered = state[2], epoch = state[3], wakeAtMs = state[4], startMs = state[5],
     hasPrevious = state[6] == 1, reserved = state[7], charged = state[8], skewMs = state[9], sweptMs = state[10],
+    departures = state[11],
     waiting = 0, queues = {}, pools = {},
     -- Waiting tickets met in this call, by id, and false for one that is not known; the call's grants.
     tickets = {}, grants = {},
@@ -52,14 +55,15 @@ do
     room.waiting = room.waiting + state[at + 5]
     at = at + 10
   end
-  for i = 8, #settings - 1, 3 do
+  for i = 9, #settings - 1, 3 do
     local most = settings[i + 2]
     room.pools[#room.pools + 1] = {
       name = settings[i], mostTokens = most > 0 and most or INFINITY, gate = state[at], heldUntilMs = state[at + 1],
       paidUntilMs = state[at + 2], purse = state[at + 3],
       requests = readBucket(state, at + 4, burstShare), tokens = readBucket(state, at + 8, burstShare),
+      requestsLimit = state[at + 12], tokensLimit = state[at + 13],
     }
-    at = at + 12
+    at = at + POOL_WIDTH
   end
 end
 

@@ -47,6 +47,8 @@ local turns = setmetatable({ function(turns)
         local missing = ticket.tokens - pool.purse
         local requestMs = pools.msUntilRequest(pool, 0, walk.nowMs)
         if missing <= 0.5 and requestMs == 0 then return { ticket = ticket, pool = pool, fromPurse = true } end
+        if missing > 0.5 then pool.tokensLimit = 1 end
+        pools.noteBlocked(pool, nil, 0)
         local savedMs = missing > 0 and pool.tokens and missing / pool.tokens.fastRate or 0
         walk.forMs = min(walk.forMs, max(requestMs, savedMs))
       end
@@ -63,6 +65,7 @@ local turns = setmetatable({ function(turns)
     local pool = pools.bestFit(free, ticket.tokens, left, walk.nowMs)
     if pool then return { ticket = ticket, pool = pool, fromPurse = false }, true end
     for _, one in ipairs(free) do
+      pools.noteBlocked(one, ticket.tokens, left)
       walk.forMs = min(walk.forMs, pools.msUntilFits(one, ticket.tokens, left, walk.nowMs))
     end
     if byFloor then return nil, true end

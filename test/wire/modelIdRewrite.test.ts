@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { rewriteBody, rewritePath } from '../../src/bedrock/modelIdRewrite.ts'
+import { rewriteBody, rewritePath } from '../../src/wire/modelIdRewrite.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
 
 const NEW = 'eu.anthropic.claude-sonnet-4-5-20250929-v1:0'

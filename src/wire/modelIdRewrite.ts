@@ -1,8 +1,8 @@
 // A pool may serve a model under an id of its own (an inference profile of another Region). Only the id's bytes change:
 // prompt caches match on bytes.
 
-import { topLevelText } from '../wire/jsonBytes.ts'
-import { encodeId, type Operation } from '../wire/operations.ts'
+import { topLevelText } from './jsonBytes.ts'
+import { encodeId, type Operation } from './operations.ts'
 
 interface Addressed {
   rawUrl: string
