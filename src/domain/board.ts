@@ -1,6 +1,6 @@
 // Where the gateways put together what they saw of a model's pools, and where one of them at a time, which holds the lease,
 // decides for all. The law that decides is the leader's (steering.ts); what must not wait for it is done here: a pool that
-// fails too often in a row, or fails a probe, is shut by the report that says so. Its twin in Redis does the same.
+// fails too often in a row is shut by the report that says so. Its twin in Redis does the same.
 import { OPEN_TO_ALL, type Pool, SHUT } from './pool.ts'
 import { LEASE_MS, type PoolCounts, type PoolNews, type PoolReport, type Report, type Steering } from './poolReport.ts'
 import type { PoolChange } from './room.ts'
@@ -12,6 +12,8 @@ interface Tally {
   /** Consecutive failures, and since when they are told of: they outlast the step. */
   failedInRow: number
   rowSinceMs: number
+  /** How many of them shut the pool; 0: as many as are configured. */
+  failures: number
 }
 
 export class Board {
@@ -28,7 +30,7 @@ export class Board {
   report(gateway: string, news: PoolNews[], nowMs: number): Report {
     const room = this.#room
     const now = room.hear(gateway, nowMs)
-    this.#tallies = new Map(room.pools.map(({ name }) => [name, this.#tallies.get(name) ?? newTally()]))
+    this.#keepTallies()
     room.adjust(
       news.flatMap(one => this.#take(one, now)),
       now,
@@ -45,8 +47,18 @@ export class Board {
     const now = this.#room.hear(gateway, nowMs)
     if (!this.#isHeld(now) || this.#lease!.holder !== gateway) return false
     this.#state = state
+    this.#keepTallies()
+    for (const { pool, failures } of pools) {
+      const tally = this.#tallies.get(pool)
+      if (tally && failures !== undefined) tally.failures = failures
+    }
     this.#room.adjust(pools, now)
     return true
+  }
+
+  /** Of pools that are gone nothing is kept. */
+  #keepTallies(): void {
+    this.#tallies = new Map(this.#room.pools.map(({ name }) => [name, this.#tallies.get(name) ?? newTally()]))
   }
 
   /** A clock that was set back must not make the lease a long one. */
@@ -57,7 +69,7 @@ export class Board {
   }
 
   /**
-   * The pool is shut when these news end a row of failures that is long enough, or when a probe has failed. A call that was
+   * The pool is shut when these news end a row of failures that is long enough. A call that was
    * sent before the row began says nothing of it, though it succeeds after: answers take seconds, failures come at once.
    */
   #take({ pool: name, counts, failedInRow, youngestGoodMs }: PoolNews, nowMs: number): PoolChange[] {
@@ -69,10 +81,9 @@ export class Board {
       tally.failedInRow = 0
     if (tally.failedInRow === 0) tally.rowSinceMs = nowMs
     tally.failedInRow += failedInRow
-    const isRow =
-      pool.gate === OPEN_TO_ALL && failedInRow > 0 && tally.failedInRow >= (this.#room.settings.failures ?? Infinity)
-    const isProbe = pool.gate > SHUT && counts.failed > 0
-    return isRow || isProbe ? [{ pool: name, gate: SHUT }] : []
+    const { failures: configured = Infinity } = this.#room.settings
+    const isRow = failedInRow > 0 && tally.failedInRow >= (tally.failures > 0 ? tally.failures : configured)
+    return isRow && pool.gate === OPEN_TO_ALL ? [{ pool: name, gate: SHUT }] : []
   }
 
   #handOver(pool: Pool): PoolReport {
@@ -93,5 +104,6 @@ function newTally(): Tally {
     counts: { sent: 0, accepted: 0, ...throttled, succeeded: 0, failed: 0, tokens: 0 },
     failedInRow: 0,
     rowSinceMs: 0,
+    failures: 0,
   }
 }

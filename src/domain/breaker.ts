@@ -3,8 +3,8 @@
 // Failures trip it, throttles only when nothing at all is accepted: an exhausted daily quota, a quota of zero. It says how much
 // of the pace may pass and never touches the rate the pace has learned.
 //
-// The room itself shuts a gate between two steps, at the last of `failures` in a row and at a probe that fails: a shut gate is
-// how a closed breaker learns of the first, the failure it reports how a half-open one learns of the second.
+// The room itself shuts a gate between two steps, at the last of so many failures in a row: a shut gate is how a closed breaker
+// learns of it. How many those are is told from here (failuresToShut).
 import type { Dice } from './clock.ts'
 import { OPEN_TO_ALL, SHUT } from './pool.ts'
 
@@ -33,7 +33,16 @@ export interface Recent {
 export type BreakerState =
   | { kind: 'closed'; sinceMs: number; recent: Recent }
   | { kind: 'shut'; sinceMs: number; cause: TripCause; trips: number; opensAtMs: number }
-  | { kind: 'half-open'; sinceMs: number; cause: TripCause; trips: number; phase: number; good: number; outMs: number }
+  | {
+      kind: 'half-open'
+      sinceMs: number
+      cause: TripCause
+      trips: number
+      phase: number
+      good: number
+      bad: number
+      outMs: number
+    }
   | { kind: 'ramping'; sinceMs: number; cause: TripCause; trips: number; recent: Recent }
 
 /** Of one pool and all gateways, since the last step. */
@@ -58,6 +67,12 @@ export const PROBES = [1, 3, 10]
 /** When no probe has ended for so long, one more may go. */
 export const PROBE_MS = 60_000
 const SLOTS = 10
+/** A row of failures so improbable at the rate at which calls fail anyway is no chance … */
+const IMPROBABLE = 1e-5
+/** … and one so long never is. */
+const LONGEST_ROW = 20
+/** Throttles say that it is up: whether they are over is worth asking more often. */
+const LONGEST_THROTTLED_MS = 15_000
 const THROTTLES_IN_ROW = 5
 const THROTTLED_FOR_MS = 10_000
 /** The part of a shut time that chance may take off. */
@@ -103,16 +118,29 @@ function nextStep(
   if (state.kind === 'shut') {
     if (nowMs < Math.min(state.opensAtMs, state.sinceMs + settings.longestShutMs)) return { state, gate: SHUT }
     const { cause, trips } = state
-    const probing = { kind: 'half-open' as const, sinceMs: nowMs, cause, trips, phase: 0, good: 0, outMs: nowMs }
+    const probing = {
+      kind: 'half-open' as const,
+      sinceMs: nowMs,
+      cause,
+      trips,
+      phase: 0,
+      good: 0,
+      bad: 0,
+      outMs: nowMs,
+    }
     return { state: probing, gate: PROBES[0]!, reason: 'shut-time-over' }
   }
   if (state.kind === 'half-open') {
-    const cause = probeFailure(state, news)
-    if (cause) return trip(cause, state.trips + 1, 'probe-failed', settings, nowMs, dice)
-    return probed(state, news, settings, nowMs)
+    const counted = withProbes(state, news)
+    if (counted.bad > settings.failureShare * PROBES[state.phase]!) {
+      const cause = news.failed > 0 && state.cause === 'only-throttles' ? 'failures-in-row' : state.cause
+      return trip(cause, state.trips + 1, 'probe-failed', settings, nowMs, dice)
+    }
+    return probed(counted, news, settings, nowMs)
   }
   const recent = noted(state.recent, news, settings, nowMs)
-  const cause = tripCause(recent, news, settings, nowMs)
+  const toShut = failuresToShut({ ...state, recent }, news.failedInRow, settings)
+  const cause = tripCause(recent, toShut, news, settings, nowMs)
   if (cause) return trip(cause, state.kind === 'ramping' ? state.trips + 1 : 1, cause, settings, nowMs, dice)
   if (state.kind === 'ramping' && nowMs - state.sinceMs >= settings.rampMs)
     return { state: { kind: 'closed', sinceMs: nowMs, recent }, gate: OPEN_TO_ALL, reason: 'ramped' }
@@ -128,36 +156,64 @@ function trip(
   dice: Dice,
 ): BreakerStep {
   const inRow = Math.max(1, Math.min(trips, MOST_TRIPS))
-  const forMs = Math.min(longestShutMs, shutMs * 2 ** (inRow - 1)) * (1 - JITTER * dice())
+  const longestMs = cause === 'only-throttles' ? Math.min(longestShutMs, LONGEST_THROTTLED_MS) : longestShutMs
+  const forMs = Math.min(longestMs, shutMs * 2 ** (inRow - 1)) * (1 - JITTER * dice())
   const state = { kind: 'shut' as const, sinceMs: nowMs, cause, trips: inRow }
   return { state: { ...state, opensAtMs: nowMs + forMs }, gate: SHUT, reason }
 }
 
-/** A throttle fails a probe only where throttles were the trouble. */
-function probeFailure({ cause }: HalfOpen, { accepted, throttled, failed }: BreakerNews): TripCause | undefined {
-  if (failed > 0) return cause === 'only-throttles' ? 'failures-in-row' : cause
-  return cause === 'only-throttles' && throttled > 0 && accepted === 0 ? cause : undefined
+/**
+ * A pool that throttles is up again; where throttles were the trouble, to be accepted is enough (an answer may take a minute),
+ * and to be throttled again is not.
+ */
+function withProbes(state: HalfOpen, { accepted, throttled, succeeded, failed }: BreakerNews): HalfOpen {
+  const isThrottles = state.cause === 'only-throttles'
+  const isThrottled = isThrottles && accepted === 0
+  const good = (isThrottles ? accepted : succeeded) + (isThrottled ? 0 : throttled)
+  const bad = failed + (isThrottled ? throttled : 0)
+  return { ...state, good: Math.max(0, state.good) + good, bad: Math.max(0, state.bad) + bad }
 }
 
-/** A pool that throttles is up again; where throttles were the trouble, to be accepted is enough: an answer may take a minute. */
-function probed(before: HalfOpen, news: BreakerNews, { rampMs }: BreakerSettings, nowMs: number): BreakerStep {
-  const { cause, trips, phase } = before
-  const good = Math.max(0, before.good) + news.throttled + (cause === 'only-throttles' ? news.accepted : news.succeeded)
+/** A phase is over when all of its probes have ended, few enough of them badly. */
+function probed(state: HalfOpen, news: BreakerNews, { rampMs }: BreakerSettings, nowMs: number): BreakerStep {
+  const { cause, trips, phase, good, bad } = state
   const probes = PROBES[phase]!
-  if (good >= probes && phase + 1 < PROBES.length)
-    return { state: { ...before, phase: phase + 1, good: 0, outMs: nowMs }, gate: PROBES[phase + 1]! }
-  if (good >= probes) {
+  const ended = good + bad
+  if (ended >= probes && phase + 1 < PROBES.length) {
+    const next = { phase: phase + 1, good: 0, bad: 0, outMs: nowMs }
+    return { state: { ...state, ...next }, gate: PROBES[phase + 1]! }
+  }
+  if (ended >= probes) {
     const open = { sinceMs: nowMs, recent: nothingRecent() }
     const hasRamp = cause !== 'only-throttles' && rampMs > 0
-    const state: BreakerState = hasRamp ? { kind: 'ramping', cause, trips, ...open } : { kind: 'closed', ...open }
-    return { state, gate: OPEN_TO_ALL, reason: 'probes-succeeded' }
+    const after: BreakerState = hasRamp ? { kind: 'ramping', cause, trips, ...open } : { kind: 'closed', ...open }
+    return { state: after, gate: OPEN_TO_ALL, reason: 'probes-succeeded' }
   }
-  const state = { ...before, good }
-  if (news.gate < SHUT) return { state: { ...state, outMs: nowMs }, gate: probes - good }
+  if (news.gate < SHUT) return { state: { ...state, outMs: nowMs }, gate: probes - ended }
   // Probes that nobody has asked for yet are not late.
   if (news.gate > SHUT) return { state: { ...state, outMs: nowMs }, gate: news.gate }
-  const outMs = Math.min(before.outMs, nowMs)
+  const outMs = Math.min(state.outMs, nowMs)
   return nowMs - outMs < PROBE_MS ? { state: { ...state, outMs } } : { state: { ...state, outMs: nowMs }, gate: 1 }
+}
+
+/**
+ * Failures in a row that shut it: as many as are set, or, where calls fail now and then anyway, as many as chance would hardly
+ * bring about. `failedInRow`: the present row, which proves nothing of what was before it.
+ */
+export function failuresToShut(state: BreakerState, failedInRow: number, settings: BreakerSettings): number {
+  if (state.kind !== 'closed' && state.kind !== 'ramping') return settings.failures
+  const { calls, failed } = callsOf(state.recent)
+  const rate = (failed - failedInRow) / (calls - failedInRow)
+  if (calls - failedInRow < settings.minCalls || !(rate > 0)) return settings.failures
+  const row = rate < 1 ? Math.ceil(Math.log(IMPROBABLE) / Math.log(rate)) : LONGEST_ROW
+  return Math.max(settings.failures, Math.min(row, LONGEST_ROW))
+}
+
+function callsOf({ slots }: Recent): { calls: number; failed: number } {
+  return {
+    calls: slots.reduce((sum, slot) => sum + slot.calls, 0),
+    failed: slots.reduce((sum, slot) => sum + slot.failed, 0),
+  }
 }
 
 function nothingRecent(): Recent {
@@ -179,15 +235,16 @@ function noted(recent: Recent, news: BreakerNews, { windowMs }: BreakerSettings,
 
 /** Only what this step brought can trip it: what happened before it was open does not. */
 function tripCause(
-  { slots, throttledRow, rowSinceMs }: Recent,
+  recent: Recent,
+  toShut: number,
   { failed, throttled, failedInRow, gate }: BreakerNews,
-  { failures, failureShare, minCalls }: BreakerSettings,
+  { failureShare, minCalls }: BreakerSettings,
   nowMs: number,
 ): TripCause | undefined {
-  if (gate === SHUT || (failed > 0 && failedInRow >= failures)) return 'failures-in-row'
-  const calls = slots.reduce((sum, slot) => sum + slot.calls, 0)
-  const failedCalls = slots.reduce((sum, slot) => sum + slot.failed, 0)
+  if (gate === SHUT || (failed > 0 && failedInRow >= toShut)) return 'failures-in-row'
+  const { calls, failed: failedCalls } = callsOf(recent)
   if (failed > 0 && calls >= minCalls && failedCalls >= failureShare * calls) return 'failure-share'
+  const { throttledRow, rowSinceMs } = recent
   const isOnlyThrottling = throttledRow >= THROTTLES_IN_ROW && nowMs - rowSinceMs >= THROTTLED_FOR_MS
   return throttled > 0 && isOnlyThrottling ? 'only-throttles' : undefined
 }

@@ -68,6 +68,8 @@ export interface Steering {
     believed: PoolQuota
     /** Only when it changes: probes left count down by themselves. */
     gate?: number
+    /** Consecutive failures that shut it at once, from now on; until told, as many as are configured. */
+    failures?: number
   }[]
 }
 

@@ -4,7 +4,14 @@
 // A step that comes late (the loop had nothing to say, or its gateway died) has its whole time to forget in, and a second
 // at most to grow or to be held back in: nothing seen while nobody looked is proof of a higher rate.
 import { stepAimd } from './aimd.ts'
-import { admittedPart, type BreakerReason, type BreakerState, type BreakerStep, stepBreaker } from './breaker.ts'
+import {
+  admittedPart,
+  type BreakerReason,
+  type BreakerState,
+  type BreakerStep,
+  failuresToShut,
+  stepBreaker,
+} from './breaker.ts'
 import type { Dice } from './clock.ts'
 import type { Feedback } from './episode.ts'
 import { pacedPerMinute, stepPace } from './pace.ts'
@@ -63,7 +70,7 @@ export function steer(
     if (!report) return before
     const stepped = stepPool(before, report, settings, { elapsedMs: nowMs - asOfMs, nowMs, dice })
     events.push(...stepped.events)
-    const { pool, told } = tell(stepped.pool, stepped.gate, settings, nowMs)
+    const { pool, told } = tell(stepped.pool, stepped.gate, report.failedInRow, settings, nowMs)
     if (told) steering.pools.push(told)
     return pool
   })
@@ -170,6 +177,7 @@ function stepLaw(law: Law, feedback: Feedback, { aimd }: SteeringSettings): Law 
 function tell(
   pool: PoolState,
   gate: number | undefined,
+  failedInRow: number,
   settings: SteeringSettings,
   nowMs: number,
 ): { pool: PoolState; told?: Steering['pools'][number] } {
@@ -177,16 +185,21 @@ function tell(
     const law = pool[dimension]
     return law ? pacedNow(law, pool.breaker, settings, nowMs) : 0
   }
-  const now = { requests: paced('requests'), tokens: paced('tokens'), atMs: nowMs }
+  const failures = failuresToShut(pool.breaker, failedInRow, settings.breaker)
+  const now = { requests: paced('requests'), tokens: paced('tokens'), failures, atMs: nowMs }
   const { told } = pool
-  const isNews = DIMENSIONS.some(one => Math.abs(now[one] - told[one]) > TOLD_CHANGE * told[one])
+  const isNews =
+    failures !== told.failures || DIMENSIONS.some(one => Math.abs(now[one] - told[one]) > TOLD_CHANGE * told[one])
   const isDue = nowMs - told.atMs >= TOLD_EVERY_MS || nowMs < told.atMs
   if (!isNews && !isDue && gate === undefined) return { pool }
   const believed = {
     ...(pool.requests && { requestsPerMinute: now.requests }),
     ...(pool.tokens && { tokensPerMinute: now.tokens }),
   }
-  return { pool: { ...pool, told: now }, told: { pool: pool.name, believed, ...(gate !== undefined && { gate }) } }
+  return {
+    pool: { ...pool, told: now },
+    told: { pool: pool.name, believed, failures, ...(gate !== undefined && { gate }) },
+  }
 }
 
 /** Probes are counted, so nothing else need slow them down. */

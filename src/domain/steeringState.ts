@@ -27,7 +27,7 @@ export interface PoolState {
   breaker: BreakerState
   meter: UseMeter
   /** What the room was last told of the pool, in amounts per minute; `atMs` 0: never. */
-  told: { requests: number; tokens: number; atMs: number }
+  told: { requests: number; tokens: number; failures: number; atMs: number }
 }
 
 export interface SteeringState {
@@ -87,7 +87,7 @@ function startLaw(quotaPerMinute: number, { pace, aimd }: SteeringSettings): Law
   return { kind: 'off', quotaPerMinute, ratePerMinute: quotaPerMinute, cuts: 0 }
 }
 
-const NEVER_TOLD = { requests: 0, tokens: 0, atMs: 0 }
+const NEVER_TOLD = { requests: 0, tokens: 0, failures: 0, atMs: 0 }
 const TALLY = { used: 0, believed: 0, limitedMs: 0, throttled: 0 }
 const SLOT = { minute: 0, spanMs: 0, requests: TALLY, tokens: TALLY }
 const RECENT = { slots: [{ slot: 0, calls: 0, failed: 0 }], throttledRow: 0, rowSinceMs: 0 }
@@ -95,7 +95,7 @@ const TRIPPED = { sinceMs: 0, trips: 0 }
 const BREAKERS: Record<BreakerState['kind'], object> = {
   closed: { sinceMs: 0, recent: RECENT },
   shut: { ...TRIPPED, opensAtMs: 0 },
-  'half-open': { ...TRIPPED, phase: 0, good: 0, outMs: 0 },
+  'half-open': { ...TRIPPED, phase: 0, good: 0, bad: 0, outMs: 0 },
   ramping: { ...TRIPPED, recent: RECENT },
 }
 /** More than any list of ours holds. */

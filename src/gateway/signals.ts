@@ -60,9 +60,10 @@ class PoolTally {
   readonly #clock: Clock
   readonly #onFailure: () => void
   #counts = noCounts()
-  /** Since the last success, or the last report: the ledger adds them up. A call sent before the first of them ends no row. */
+  /** Of the present row, since the last report: the ledger adds them up. */
   #failedInRow = 0
-  #rowSinceMs = 0
+  /** When the first call failed since the last success; undefined: none has. */
+  #rowSinceMs: number | undefined
   /** When the youngest call was sent that came out well since the last report. */
   #youngestGoodMs: number | undefined
   #hasNews = false
@@ -97,13 +98,17 @@ class PoolTally {
   /** It succeeded, or has not failed for so long that it may. */
   good(sentMs: number): void {
     this.#youngestGoodMs = Math.max(this.#youngestGoodMs ?? sentMs, sentMs)
-    if (sentMs >= this.#rowSinceMs) this.#failedInRow = 0
+    if (this.#rowSinceMs === undefined || sentMs < this.#rowSinceMs) return
+    this.#rowSinceMs = undefined
+    this.#failedInRow = 0
   }
 
-  failed(): void {
+  failed(sentMs: number): void {
     this.add('failed')
-    if (this.#failedInRow === 0) this.#rowSinceMs = this.#clock.nowMs()
-    this.#failedInRow += 1
+    const isFirst = this.#rowSinceMs === undefined
+    this.#rowSinceMs ??= this.#clock.nowMs()
+    // Of those that were under way when the row began neither a success ends it nor a failure makes it longer.
+    if (isFirst || sentMs >= this.#rowSinceMs) this.#failedInRow += 1
     this.#onFailure()
   }
 
@@ -115,7 +120,6 @@ class PoolTally {
     const youngest = this.#youngestGoodMs
     this.#counts = noCounts()
     this.#failedInRow = 0
-    this.#rowSinceMs = 0
     this.#youngestGoodMs = undefined
     this.#hasNews = false
     return youngest === undefined ? news : { ...news, youngestGoodMs: Math.max(0, nowMs - youngest) }
@@ -183,7 +187,7 @@ export class SendSignal {
     this.#isDecided = true
     if (this.#isOver) return
     this.#isOver = true
-    this.#tally.failed()
+    this.#tally.failed(this.sentMs)
   }
 
   /** What it was charged in the end. */

@@ -20,11 +20,12 @@ export function newsArgs(news: PoolNews[]): (string | number)[] {
 }
 
 export function steeringArgs({ state, pools }: Steering): (string | number)[] {
-  const changes = pools.flatMap(({ pool, believed, gate }) => [
+  const changes = pools.flatMap(({ pool, believed, gate, failures }) => [
     pool,
     believed.requestsPerMinute ?? '',
     believed.tokensPerMinute ?? '',
     gate ?? '',
+    failures ?? '',
   ])
   return [state, ...changes]
 }

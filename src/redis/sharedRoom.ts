@@ -101,7 +101,7 @@ export class SharedRoom implements RoomLedger {
     if (this.#hasReportedThere !== this.#remote.isOpen) return
     if (this.#remote.isOpen) return this.#remote.steer({ state, pools })
     // How fast it goes meanwhile is the share's to say.
-    const gates = pools.map(({ pool, gate }) => ({ pool, believed: {}, ...(gate !== undefined && { gate }) }))
+    const gates = pools.map(one => ({ ...one, believed: {} }))
     return this.#parts.standIn.steer({ state, pools: gates })
   }
 

@@ -150,11 +150,13 @@ export const gates: Record<string, Check> = {
     await bench.decides(9)
   },
 
-  async 'one failure while a pool is tried shuts it'(trial) {
+  async 'how many failures in a row shut a pool can be told with a step'(trial) {
     const bench = await opened(trial)
     await bench.report(0)
-    await bench.gate(0, 10)
-    assert.deepEqual((await bench.report(1, { failed: 1 })).gates, [{ pool: 'p', gate: SHUT }])
+    await bench.steer(0, { state: '', pools: [{ pool: 'p', believed: {}, failures: FAILURES + 2 }] })
+    for (let failure = 1; failure < FAILURES + 2; failure++) await bench.report(failure, { failed: 1 })
+    assert.equal((await bench.status()).pools[0]!.gate, 'open')
+    assert.deepEqual((await bench.report(0, { failed: 1 })).gates, [{ pool: 'p', gate: SHUT }])
   },
 
   async 'who would not wait for a pool to open is refused while none is, and leaves the line when the last one shuts'(

@@ -6,6 +6,7 @@ import {
   type BreakerNews,
   type BreakerReason,
   type BreakerState,
+  failuresToShut,
   startBreaker,
   stepBreaker,
 } from '../../src/domain/breaker.ts'
@@ -153,6 +154,42 @@ test('a probe that fails shuts it for twice as long, up to the longest; a whole 
   assert.equal(bench.kind(), 'closed')
   bench.tripped()
   assert.equal(bench.step({}, 5_000).kind(), 'half-open')
+})
+
+test('where calls fail now and then anyway, only a row that chance would hardly bring about shuts it', () => {
+  const rowAt = (failed: number, of: number) => {
+    const bench = new Bench().step({ succeeded: of - failed, failed, failedInRow: 0 })
+    return failuresToShut(bench.state, 0, SETTINGS)
+  }
+  assert.deepEqual([rowAt(0, 1000), rowAt(50, 1000), rowAt(3, 10)], [5, 5, 5])
+  assert.deepEqual([rowAt(200, 1000), rowAt(300, 1000), rowAt(480, 1000)], [8, 10, 16])
+  const bench = new Bench().step({ succeeded: 70, failed: 30, failedInRow: 1 })
+  assert.equal(bench.step({ failed: 8, failedInRow: 9 }).kind(), 'closed')
+  assert.equal(bench.step({ failed: 1, failedInRow: 10 }).kind(), 'shut')
+  const good = new Bench().step({ succeeded: 1000 }).step({ failed: 4, failedInRow: 4 })
+  assert.equal(good.step({ failed: 1, failedInRow: 5 }).kind(), 'shut', 'the row itself is no rate of before')
+})
+
+test('some probes of a phase may fail where calls fail now and then: at most half', () => {
+  const bench = new Bench().probing().sendProbes().step({ succeeded: 1 })
+  bench.sendProbes().step({ succeeded: 2, failed: 1 })
+  assert.deepEqual([bench.kind(), bench.gate], ['half-open', 10])
+  bench.sendProbes().step({ succeeded: 3, failed: 5 })
+  assert.equal(bench.kind(), 'half-open')
+  const bad = new Bench()
+  bad.state = bench.state
+  bad.gate = SHUT
+  assert.equal(bad.step({ failed: 1 }).kind(), 'shut')
+  assert.equal(bench.step({ succeeded: 2 }).kind(), 'ramping')
+})
+
+test('after throttles alone it is shut for 15 s at most', () => {
+  const bench = new Bench()
+  for (let i = 0; i < 5; i++) bench.step({ throttled: 1 }, 5_000)
+  for (const shutMs of [5_000, 10_000, 15_000, 15_000]) {
+    assert.equal(bench.step({}, shutMs - 1).kind(), 'shut')
+    bench.step({}, 1).sendProbes().step({ throttled: 1 }, 0)
+  }
 })
 
 test('chance takes off up to a quarter of a shut time and never adds to it', () => {

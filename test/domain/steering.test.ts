@@ -159,6 +159,7 @@ test('the gate is told at transitions only, each with its event, and the learned
   assert.deepEqual(loop.told.at(-1), {
     pool: 'p',
     believed: { requestsPerMinute: 0.25 * 510, tokensPerMinute: 0.25 * 600_000 },
+    failures: 5,
     gate: OPEN_TO_ALL,
   })
   assert.equal(loop.pool().pace.requests!.believedPerMinute, 510)

@@ -207,7 +207,7 @@ export class History {
 
   #steering(): (string | number)[] {
     const gate = this.#chance(0.5) ? '' : this.#chance(0.7) ? -1 : wholeBetween(this.#dice, 0, 3)
-    return [this.#somePool(), ...this.#pace(), gate]
+    return [this.#somePool(), ...this.#pace(), gate, this.#chance(0.5) ? '' : wholeBetween(this.#dice, 1, 9)]
   }
 
   #pace(): (number | '')[] {

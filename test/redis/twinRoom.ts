@@ -78,10 +78,11 @@ export class TwinRoom {
       case 'report':
         return [this.#board.report(gateway, chunks(args, 11).map(newsOf), nowMs)]
       case 'steer': {
-        const pools = chunks(args.slice(1), 4).map(([pool, requests, tokens, gate]) => ({
+        const pools = chunks(args.slice(1), 5).map(([pool, requests, tokens, gate, failures]) => ({
           pool: String(pool),
           believed: quotas(quotaOf(requests!), quotaOf(tokens!)),
           ...(quotaOf(gate!) !== undefined && { gate: quotaOf(gate!)! }),
+          ...(quotaOf(failures!) !== undefined && { failures: quotaOf(failures!)! }),
         }))
         return [Number(this.#board.steer(gateway, { state: String(args[0]), pools }, nowMs))]
       }

@@ -17,20 +17,19 @@ local function fraction(number)
   return format('%.17g', number)
 end
 
--- It is shut when these news end a row of failures that is long enough, or when a probe has failed.
+-- It is shut when these news end a row of failures that is long enough.
 local function take(at)
   local pool = rooms.poolNamed(room, ARGV[at])
   if not pool then return end
   local tally = tallies[pool.name]
   for kind = 1, 8 do tally[kind] = tally[kind] + tonumber(ARGV[at + kind]) end
-  local failed, inRow, goodMs = tonumber(ARGV[at + 7]), tonumber(ARGV[at + 9]), tonumber(ARGV[at + 10])
+  local inRow, goodMs = tonumber(ARGV[at + 9]), tonumber(ARGV[at + 10])
   -- What was sent before the row began says nothing of it.
   if goodMs and now - goodMs >= min(tally[ROW_SINCE], now) then tally[IN_ROW] = 0 end
   if tally[IN_ROW] == 0 then tally[ROW_SINCE] = now end
   tally[IN_ROW] = tally[IN_ROW] + inRow
-  local isRow = pool.gate == OPEN_TO_ALL and inRow > 0 and tally[IN_ROW] >= room.failures
-  local isProbe = pool.gate > SHUT and failed > 0
-  return (isRow or isProbe) and pool or nil
+  local most = tally[TO_SHUT] > 0 and tally[TO_SHUT] or room.failures
+  return pool.gate == OPEN_TO_ALL and inRow > 0 and tally[IN_ROW] >= most and pool or nil
 end
 
 local function fillOf(bucket, saved)

@@ -1,8 +1,9 @@
 -- The twin of domain/board.ts: who holds the lease, and what was told of each pool since the last step. Lost, it begins anew.
 local LEASE_MS = 1000
 local BOARD = PREFIX .. 'board'
--- sent accepted throttledRequests throttledTokens throttledUnclear succeeded failed tokens, failures in a row, since when
-local IN_ROW, ROW_SINCE = 9, 10
+-- sent accepted throttledRequests throttledTokens throttledUnclear succeeded failed tokens, failures in a row, since when, and how many shut it
+-- (0: as many as are configured)
+local IN_ROW, ROW_SINCE, TO_SHUT = 9, 10, 11
 
 local function readLease()
   local packed = call('HGET', BOARD, 'lease')
@@ -22,12 +23,12 @@ local function readTallies()
   local packed = call('HGET', BOARD, 'tallies')
   local known, tallies, at = {}, {}, 1
   while packed and at <= #packed do
-    local values = { parse('<I4c0dddddddddd', packed, at) }
+    local values = { parse('<I4c0ddddddddddd', packed, at) }
     at = table.remove(values)
     known[table.remove(values, 1)] = values
   end
   for _, pool in ipairs(room.pools) do
-    tallies[pool.name] = known[pool.name] or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    tallies[pool.name] = known[pool.name] or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
   end
   return tallies
 end
@@ -35,7 +36,7 @@ end
 local function writeTallies(tallies)
   local packed = ''
   for _, pool in ipairs(room.pools) do
-    packed = pack('<c0I4c0dddddddddd', packed, #pool.name, pool.name, unpack(tallies[pool.name]))
+    packed = pack('<c0I4c0ddddddddddd', packed, #pool.name, pool.name, unpack(tallies[pool.name]))
   end
   call('HSET', BOARD, 'tallies', packed)
 end
