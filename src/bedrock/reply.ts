@@ -79,7 +79,7 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
       const errorType = headerValue(headers, 'x-amzn-errortype')
       const throttles = isThrottle(status, errorType)
       if (throttles || isFailure(status, errorType)) {
-        const giveUp = this.#clock.after(LONGEST_HELD_MS, () => this.#handOn(this.#held))
+        const giveUp = this.#clock.after(LONGEST_HELD_MS, () => this.#handOnLate(controller))
         this.#held = { isThrottle: throttles, status, headers, chunks: [], bytes: 0, giveUp }
         return
       }
@@ -122,6 +122,15 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
     this.#held = undefined
     this.#receiver.head(status, headers, this)
     for (const chunk of chunks) this.#receiver.data(chunk)
+  }
+
+  /** By a timer, where nobody else would catch what a head that cannot be written throws. */
+  #handOnLate(controller: Dispatcher.DispatchController): void {
+    try {
+      this.#handOn(this.#held)
+    } catch (error) {
+      controller.abort(error as Error)
+    }
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

@@ -4,7 +4,7 @@ import { MINUTE_MS, ms } from './values.ts'
 
 export const retries = z
   .strictObject({
-    maxAttempts: z.int().min(1).max(10).default(4).describe('Calls sent for one request, throttled ones included.'),
+    maxAttempts: z.int().min(1).max(4).default(4).describe('Calls sent for one request, throttled ones included.'),
     baseMs: ms(MINUTE_MS).min(1).default(100).describe('A wait is drawn between 0 and this, doubled each time.'),
     longestMs: ms(10 * MINUTE_MS)
       .min(1)

@@ -62,7 +62,7 @@ export function steer(
   nowMs: number,
   dice: Dice,
 ): { steering: Steering; events: SteeringEvent[] } {
-  const { asOfMs, pools } = readState(state, settings, nowMs)
+  const { asOfMs, pools, others } = readState(state, settings, nowMs)
   const steering: Steering = { state: '', pools: [] }
   const events: SteeringEvent[] = []
   const after = pools.map(before => {
@@ -74,7 +74,9 @@ export function steer(
     if (told) steering.pools.push(told)
     return pool
   })
-  steering.state = writeState({ asOfMs: nowMs, pools: after })
+  // Gateways are reloaded one after another: what the room has and these settings do not is for the next that leads.
+  const kept = others.filter(({ name }) => reports.some(report => report.pool === name))
+  steering.state = writeState({ asOfMs: nowMs, pools: after, others: kept })
   return { steering, events }
 }
 

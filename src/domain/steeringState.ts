@@ -34,6 +34,8 @@ export interface SteeringState {
   asOfMs: number
   /** In the settings' order, and no others. */
   pools: PoolState[]
+  /** As they were found: of pools that another gateway's settings have. */
+  others: Unread[]
 }
 
 export function readState(text: string, settings: SteeringSettings, nowMs: number): SteeringState {
@@ -45,11 +47,12 @@ export function readState(text: string, settings: SteeringSettings, nowMs: numbe
     pools: settings.pools.map(pool =>
       poolState(pool, entries.find(one => one.name === pool.name) ?? {}, settings, nowMs),
     ),
+    others: entries.filter(one => !settings.pools.some(pool => pool.name === one.name)),
   }
 }
 
-export function writeState(state: SteeringState): string {
-  return JSON.stringify(state)
+export function writeState({ asOfMs, pools, others }: SteeringState): string {
+  return JSON.stringify({ asOfMs, pools: [...pools, ...others] })
 }
 
 type Unread = Record<string, unknown>

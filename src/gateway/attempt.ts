@@ -20,7 +20,10 @@ type State =
 
 const NO_FLOW: FlowControl = { pause() {}, resume() {} }
 const NO_HEADERS: string[] = []
-const UNSENDABLE: Refusal = { code: 'upstream-invalid', message: 'Bedrock sent an answer that is not valid HTTP.' }
+export const UNSENDABLE: Refusal = {
+  code: 'upstream-invalid',
+  message: 'Bedrock sent an answer that is not valid HTTP.',
+}
 
 export class Attempt implements Receiver {
   readonly #answer: Answer

@@ -18,8 +18,10 @@ export class Coalescer implements Handler {
   }
 
   handle(invocation: Invocation, answer: Answer): Promise<Finished> {
-    const { model, demand } = invocation
-    if (!demand || !model || model.coalesce === 'off') return this.#parts.inner.handle(invocation, answer)
+    const { model, demand, request } = invocation
+    // Who asks twice for a job wants two.
+    const isJob = request.operation.name === 'StartAsyncInvoke'
+    if (!demand || !model || model.coalesce === 'off' || isJob) return this.#parts.inner.handle(invocation, answer)
     const key = `${invocation.flow.priority}:${invocationKey(invocation, model.coalesce === 'shared')}`
     return this.#share(key, new Participant(invocation, answer, this.#parts.clock))
   }

@@ -2,6 +2,7 @@
 // back, everything else passes at once, unchanged.
 import type { Clock } from '../domain/clock.ts'
 import type { Refusal } from '../domain/refusal.ts'
+import { UNSENDABLE } from './attempt.ts'
 import type { Answer, FlowControl, Notes } from './ports.ts'
 import { isRescuableRefusal, isRescuableStatus } from './rescuable.ts'
 
@@ -28,6 +29,8 @@ export class Guard implements Answer {
   readonly #clock: Clock
   #held: Held | undefined
   #stopWaiting: () => void = () => {}
+  /** Its client was refused instead: nothing may follow. */
+  #isUnsendable = false
 
   constructor(answer: Answer, clock: Clock) {
     this.#answer = answer
@@ -53,7 +56,7 @@ export class Guard implements Answer {
   data(chunk: Buffer): void {
     const held = this.#held
     if (held?.kind !== 'reply') {
-      this.#answer.data(chunk)
+      if (!this.#isUnsendable) this.#answer.data(chunk)
       return
     }
     // A copy: a chunk may be a corner of a larger buffer.
@@ -64,12 +67,12 @@ export class Guard implements Answer {
 
   end(): void {
     if (this.#held?.kind === 'reply') this.#over('end')
-    else this.#answer.end()
+    else if (!this.#isUnsendable) this.#answer.end()
   }
 
   cut(): void {
     if (this.#held?.kind === 'reply') this.#over('cut')
-    else this.#answer.cut()
+    else if (!this.#isUnsendable) this.#answer.cut()
   }
 
   refuse(refusal: Refusal, notes?: Partial<Notes>): void {
@@ -87,7 +90,14 @@ export class Guard implements Answer {
       this.#answer.refuse(held.refusal, held.notes)
       return
     }
-    this.#answer.head(held.status, held.headers, held.notes, held.flow)
+    try {
+      this.#answer.head(held.status, held.headers, held.notes, held.flow)
+    } catch {
+      // Perhaps told by a timer, where nobody else would catch it.
+      this.#isUnsendable = true
+      this.#answer.refuse(UNSENDABLE, held.notes)
+      return
+    }
     for (const chunk of held.chunks) this.#answer.data(chunk)
     if (held.ending === 'end') this.#answer.end()
     else if (held.ending === 'cut') this.#answer.cut()

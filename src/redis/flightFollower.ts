@@ -85,18 +85,28 @@ export class FlightFollower implements FlowControl {
     }
     if (Array.isArray(reply)) {
       this.#heardMs = nowMs
-      this.#hear(reply.map(String))
+      if (!this.#hear(reply.map(String))) {
+        this.stop()
+        this.#lost()
+        return
+      }
       if (reply.length > 0) this.#hasHint = true
     }
     this.#goOn()
   }
 
-  #hear(frames: string[]): void {
+  /** False: one was damaged, or is another version's. */
+  #hear(frames: string[]): boolean {
     for (const frame of frames) {
       this.#nextFrame += 1
-      if (hearFrame(frame, this.#hearer, this)) this.stop()
-      if (this.#isOver) return
+      try {
+        if (hearFrame(frame, this.#hearer, this)) this.stop()
+      } catch {
+        return false
+      }
+      if (this.#isOver) break
     }
+    return true
   }
 
   #goOn(): void {

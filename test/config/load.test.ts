@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { formatFault, parseConfig } from '../../src/config/load.ts'
+import { MAX_REQUEUES } from '../../src/domain/waitingRoom.ts'
 import { runSluice } from '../support/childSluice.ts'
 
 const MODEL = 'models: [{ name: a, modelIds: ["*"], pools: [{ name: p, region: us-east-1 }] }]\n'
@@ -71,6 +72,12 @@ test('names used twice are faults of the second use', () => {
     'f.yaml:3:13 models[1].name: expected a name not used before, found "a"',
     'f.yaml:2:81 models[0].pools[1].name: expected a name not used before, found "q"',
   ])
+})
+
+test('a request is sent as often as its ticket may go back to the line, and once: more cannot be asked for', () => {
+  const most = MAX_REQUEUES + 1
+  assert.deepEqual(faults(`${MODEL}retries: { maxAttempts: ${most} }`), [])
+  assert.match(faults(`${MODEL}retries: { maxAttempts: ${most + 1} }`).join(), /retries\.maxAttempts/)
 })
 
 test('what is missing is said where it is missing', () => {

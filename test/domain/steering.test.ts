@@ -316,3 +316,19 @@ test('a part that cannot be read starts anew, the others go on', () => {
     assert.deepEqual([loop.pool().pace.requests!.cuts, loop.pool().pace.tokens!.cuts], [0, 1], to)
   }
 })
+
+test('a leader that was reloaded earlier or later leaves what it does not know as it was; of what the room has lost nothing stays', () => {
+  const [p] = SETTINGS.pools
+  const both = { pools: [p!, { name: 'new', requestsPerMinute: 600 }] }
+  const reports = [report(), report({ pool: 'new', throttledRequests: 1, accepted: 1 })]
+  const loop = new Loop(both).steps(reports)
+  const learned = loop.pool('new').pace.requests!.believedPerMinute
+  assert.ok(learned < 600)
+  loop.settings = SETTINGS
+  loop.steps([report(), report({ pool: 'new' })])
+  loop.settings = { ...SETTINGS, ...both }
+  assert.equal(loop.pool('new').pace.requests!.believedPerMinute, learned)
+  loop.settings = SETTINGS
+  loop.steps([report()])
+  assert.doesNotMatch(loop.state, /new/)
+})

@@ -438,3 +438,10 @@ function finish(call: World['last'], at: number, told: string[]): void {
   told[at] ??= ''
   call.end()
 }
+
+test('who asks twice for a job gets two', async () => {
+  const world = new World()
+  await world.ask({ path: '/async-invoke' })
+  await world.ask({ path: '/async-invoke' })
+  assert.equal(world.calls.length, 2)
+})

@@ -4,9 +4,11 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { FallbackStep } from '../../src/domain/model.ts'
 import type { RefusalCode } from '../../src/domain/refusal.ts'
+import { Guard } from '../../src/gateway/guard.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { seeded } from '../support/seeds.ts'
-import { DOWN, type Ending, FallbackBench, GOOD, modelOf } from './fallbackBench.ts'
+import { VirtualClock } from '../support/virtualClock.ts'
+import { DOWN, type Ending, FallbackBench, GOOD, modelOf, Recorder } from './fallbackBench.ts'
 
 const ALL: [RefusalCode, boolean][] = [
   ['no-pool-open', true],
@@ -280,4 +282,23 @@ test('whatever fails, a client hears one whole thing or, once it has left, nothi
     ),
     seeded(t, 300),
   )
+})
+
+class Unwritable extends Recorder {
+  override head(): never {
+    throw new Error('a header that no protocol carries')
+  }
+}
+
+test('what was held back too long and cannot be written is refused by the timer, and nothing follows', async () => {
+  const clock = new VirtualClock()
+  const answer = new Unwritable()
+  const guard = new Guard(answer, clock)
+  guard.head(503, ['x', '\0'], { waitMs: 0, attempts: 1 }, { pause() {}, resume() {} })
+  guard.data(Buffer.from('half'))
+  await clock.advance(2_000)
+  guard.data(Buffer.from('other half'))
+  guard.end()
+  guard.cut()
+  assert.equal(answer.said, '[refused upstream-invalid]')
 })

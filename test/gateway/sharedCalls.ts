@@ -8,15 +8,17 @@ import { Coalescer } from '../../src/gateway/coalescer.ts'
 import type { Answer, Finished, FlowControl, Handler, Invocation, Notes } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { Kept } from '../../src/gateway/recording.ts'
-import { matchOperation } from '../../src/wire/operations.ts'
+import { matchOperation, type Operation } from '../../src/wire/operations.ts'
 import { PLAIN } from '../support/models.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
-const OPERATION = (() => {
-  const match = matchOperation('POST', '/model/m/converse-stream')
-  if (match.kind !== 'found') throw new Error('unreachable')
+const STREAM = '/model/m/converse-stream'
+
+function operationAt(path: string): Operation {
+  const match = matchOperation('POST', path)
+  if (match.kind !== 'found') throw new Error(path)
   return match.route.operation
-})()
+}
 
 export const NOTES: Notes = { pool: 'only', waitMs: 7, attempts: 1 }
 export const HEADERS = ['content-type', 'text/plain']
@@ -181,6 +183,7 @@ export interface Ask {
   priority?: Priority
   maxWaitMs?: number
   scope?: ModelSettings['coalesce']
+  path?: string
   takes?: number
 }
 
@@ -238,6 +241,7 @@ export class World {
       priority = 'normal',
       maxWaitMs = 30_000,
       scope = 'client',
+      path = STREAM,
     } = ask
     this.#ids += 1
     return {
@@ -246,7 +250,7 @@ export class World {
       demand: { textBytes: body.length, mediaTokens: 0, answers: 1 },
       flow: { priority, client, user },
       maxWaitMs,
-      request: { operation: OPERATION, rawUrl: '/model/m/converse-stream', headers: [], body: Buffer.from(body) },
+      request: { operation: operationAt(path), rawUrl: path, headers: [], body: Buffer.from(body) },
       presence,
     }
   }

@@ -357,3 +357,16 @@ test('in a Cluster too', { timeout: 120_000 }, async t => {
     assert.deepEqual([follower.text, follower.ending, leader.text, two.calls.length], ['water', 'whole', 'water', 0])
   }
 })
+
+test('a frame that is damaged, or of another version, is a call that was lost: it is told, and nothing else breaks', async t => {
+  const [one, two] = await twoReplicas(t)
+  const leader = await leads(one)
+  const follower = await follows(two)
+  const [followed] = await admin.keys('*:followed:*')
+  await admin.rpush(followed!.replace(':followed:', ':frames:'), 'h[200,')
+  await ends(follower)
+  assert.equal(follower.ending, 'upstream-cut')
+  one.last.whole('water')
+  await ends(leader)
+  assert.equal(leader.ending, 'whole')
+})

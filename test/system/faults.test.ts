@@ -9,7 +9,8 @@ import { assertRefusal, call, PROTOCOLS, useTestCredentials } from '../support/w
 
 const TIMEOUTS = `
 upstream: { connectTimeoutMs: 500, headersTimeoutMs: 300, idleTimeoutMs: 300 }
-retries: { maxAttempts: 2, baseMs: 1, budgetPerS: 1000 }`
+retries: { maxAttempts: 2, baseMs: 1, budgetPerS: 1000 }
+breaker: { failures: 1000, failureShare: 1, minCalls: 100000 }`
 const STREAM = '/model/any.model/converse-stream'
 const OK = 'HTTP/1.1 200 OK\r\n'
 
@@ -156,3 +157,15 @@ for (const protocol of PROTOCOLS) {
     }
   })
 }
+
+test('HTTP/2: an error too slow to hold back, with a head that HTTP/2 cannot carry, breaks its own request and no other', async () => {
+  const twice = 'X-Content-Type-Options: nosniff\r\n'.repeat(2)
+  const patient = oneModel(upstream.url, 'tokensPerMinute: 60000000', 'retries: { maxAttempts: 1 }')
+  const other = await startTestSluice(patient)
+  respond = socket => socket.write(`HTTP/1.1 503 Slow\r\nContent-Length: 9\r\n${twice}\r\nhalf`)
+  const [line] = await settledAfter(other, 1, async () => {
+    assertRefusal(await call('HTTP/2', other.url), CUT)
+  })
+  assert.equal(line!.outcome, 'refused')
+  await other.stop(0)
+})
