@@ -1,8 +1,8 @@
 -- The twin of domain/board.ts: who holds the lease, and what was told of each pool since the last step. Lost, it begins anew.
 local LEASE_MS = 1000
 local BOARD = PREFIX .. 'board'
--- sent accepted throttledRequests throttledTokens throttledUnclear succeeded failed tokens, failures in a row, since when, and how many shut it
--- (0: as many as are configured)
+-- sent accepted throttledRequests throttledTokens throttledUnclear succeeded failed tokens, failures in a row, since when, and
+-- how many shut it (0: as many as are configured)
 local IN_ROW, ROW_SINCE, TO_SHUT = 9, 10, 11
 
 local function readLease()
