@@ -71,6 +71,9 @@ const outputCap = z
   .prefault({})
   .describe('Right-sized requests: what Bedrock reserves is what a request may answer at most.')
 
+/** What is remembered of each, from step to step, has to fit into MOST_STATE. */
+export const MOST_POOLS = 64
+
 export const model = z
   .strictObject({
     name: name.describe('Named in metrics and /status; unique.'),
@@ -93,7 +96,7 @@ export const model = z
       .max(10)
       .default(3.5)
       .describe('First guess of request bytes per input token; learned from settled calls afterwards.'),
-    pools: z.array(pool).min(1).describe('One or more quotas that can serve it.'),
+    pools: z.array(pool).min(1).max(MOST_POOLS).describe('One or more quotas that can serve it.'),
     pace: z
       .enum(PACES)
       .default('adaptive')

@@ -76,6 +76,6 @@ export interface Steering {
 /** The lease: whoever reports while nobody holds it runs the steps until it has not reported for so long. */
 export const LEASE_MS = 1_000
 /** Characters of a step's state, at most. */
-export const MOST_STATE = 65_536
+export const MOST_STATE = 262_144
 /** How often a gateway reports while there is anything to say or to decide. */
 export const STEP_MS = 250

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { formatFault, parseConfig } from '../../src/config/load.ts'
+import { MOST_POOLS } from '../../src/config/modelSchema.ts'
 import { MAX_REQUEUES } from '../../src/domain/waitingRoom.ts'
 import { runSluice } from '../support/childSluice.ts'
 
@@ -78,6 +79,14 @@ test('a request is sent as often as its ticket may go back to the line, and once
   const most = MAX_REQUEUES + 1
   assert.deepEqual(faults(`${MODEL}retries: { maxAttempts: ${most} }`), [])
   assert.match(faults(`${MODEL}retries: { maxAttempts: ${most + 1} }`).join(), /retries\.maxAttempts/)
+})
+
+test('a model has no more pools than the state of its steps has room for', () => {
+  const pools = (count: number) =>
+    Array.from({ length: count }, (_, i) => `{ name: p${i}, region: us-east-1 }`).join(', ')
+  const text = (count: number) => `models: [{ name: a, modelIds: ["*"], pools: [${pools(count)}] }]`
+  assert.deepEqual(faults(text(MOST_POOLS)), [])
+  assert.match(faults(text(MOST_POOLS + 1)).join(), /models\[0\]\.pools/)
 })
 
 test('what is missing is said where it is missing', () => {

@@ -1,7 +1,7 @@
 // The part of the contract that is about the board: what gateways report of pools, who decides, and what is shut for it.
 import assert from 'node:assert/strict'
 import { OPEN_TO_ALL, SHUT } from '../../src/domain/pool.ts'
-import { LEASE_MS, type PoolReport, type Report } from '../../src/domain/poolReport.ts'
+import { LEASE_MS, MOST_STATE, type PoolReport, type Report } from '../../src/domain/poolReport.ts'
 import { until } from '../support/wire.ts'
 import { BURST, type Check, INFLOW, LedgerBench } from './ledgerBench.ts'
 
@@ -85,9 +85,9 @@ export const board: Record<string, Check> = {
   async 'a state too long to be kept is refused'(trial) {
     const bench = await opened(trial)
     await bench.report(0)
-    await assert.rejects(bench.gate(0, SHUT, 'x'.repeat(65_537)), /65537 characters/)
-    await bench.gate(0, 3, 'x'.repeat(65_536))
-    assert.equal((await bench.report(0)).state.length, 65_536)
+    await assert.rejects(bench.gate(0, SHUT, 'x'.repeat(MOST_STATE + 1)), new RegExp(`${MOST_STATE + 1} characters`))
+    await bench.gate(0, 3, 'x'.repeat(MOST_STATE))
+    assert.equal((await bench.report(0)).state.length, MOST_STATE)
   },
 
   async 'the leader is told which bucket held a head back since the last step, and how full each is'(trial) {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { MOST_POOLS } from '../../src/config/modelSchema.ts'
 import { OPEN_TO_ALL, SHUT } from '../../src/domain/pool.ts'
-import type { PoolCounts, PoolReport } from '../../src/domain/poolReport.ts'
+import { MOST_STATE, type PoolCounts, type PoolReport } from '../../src/domain/poolReport.ts'
 import { type SteeringEvent, type SteeringSettings, standings, steer } from '../../src/domain/steering.ts'
 import { seeded } from '../support/seeds.ts'
 
@@ -331,4 +332,22 @@ test('a leader that was reloaded earlier or later leaves what it does not know a
   loop.settings = SETTINGS
   loop.steps([report()])
   assert.doesNotMatch(loop.state, /new/)
+})
+
+test('the state of as many pools as a model may have, busy, throttled, failing, and with the longest names, can be kept', () => {
+  const names = Array.from({ length: MOST_POOLS }, (_, i) => `${'n'.repeat(61)}-${i + 10}`)
+  const pools = names.map(name => ({ name, requestsPerMinute: 6_137, tokensPerMinute: 1_234_567 }))
+  const loop = new Loop({ pools, breaker: { ...SETTINGS.breaker, failureShare: 0.9 } })
+  const limited = { requests: true, tokens: true }
+  const busy = { sent: 103, accepted: 97, succeeded: 95, failed: 2, failedInRow: 1, tokens: 20_311.3771, limited }
+  loop.nowMs = 1.79e12 + 0.127
+  for (let i = 0; i < 600; i += 1)
+    loop.steps(
+      names.map(pool =>
+        report({ pool, ...busy, throttledRequests: Number(i % 50 === 0), throttledTokens: Number(i % 70 === 0) }),
+      ),
+      1_003.127,
+    )
+  assert.ok(loop.state.length > MOST_STATE / 4, `${loop.state.length}`)
+  assert.ok(loop.state.length < MOST_STATE, `${loop.state.length}`)
 })
