@@ -1,5 +1,5 @@
 // Everything behind the front door: what sees an invocation through, from the book that is kept of it to Bedrock, each
-// around the next: shared calls, fallbacks, output caps, the gateway.
+// around the next: clients' limits, shared calls, fallbacks, output caps, the gateway.
 import type { FarSideSettings } from './bedrock/farSide.ts'
 import { createUpstream } from './bedrock/upstream.ts'
 import type { Config } from './config/schema.ts'
@@ -10,6 +10,7 @@ import { Book } from './gateway/book.ts'
 import { Coalescer } from './gateway/coalescer.ts'
 import { FallbackChain } from './gateway/fallbackChain.ts'
 import { Gateway } from './gateway/gateway.ts'
+import { Limited } from './gateway/limited.ts'
 import type { Finished, Handler, Invocation, Ledger } from './gateway/ports.ts'
 import { QuotaUse } from './gateway/quotaUse.ts'
 import { RightSizer } from './gateway/rightSizer.ts'
@@ -42,7 +43,7 @@ export async function buildCore(
     () => ledger.status(),
     () => book.inFlight,
   )
-  const { ledger, answers, flights, redis, close } = await buildLedger(config, log, metrics)
+  const { ledger, limits, answers, flights, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const pushback = buildPushback(config, live, ledger, log, metrics)
@@ -63,7 +64,16 @@ export async function buildCore(
   const rightSizer = buildRightSizer(gateway, ledger, metrics)
   const fallbacks = buildFallbacks(rightSizer, { config, live, answers, log, metrics, finished })
   const coalescer = new Coalescer({ inner: fallbacks, clock: systemClock, flights })
-  const book = new Book(coalescer, { finished })
+  const limited = new Limited({
+    inner: coalescer,
+    limits,
+    limitsOf: client => live.limitsOf(client),
+    capOf: invocation => rightSizer.capOf(invocation),
+    estimates,
+    clock: systemClock,
+    onRefusal: (client, limit) => metrics.limitRefused(client, limit),
+  })
+  const book = new Book(limited, { finished })
   return {
     book,
     ledger,
@@ -74,6 +84,7 @@ export async function buildCore(
       for (const { name, bytesPerToken } of models)
         if (!estimates.has(name)) estimates.set(name, new InputEstimate(bytesPerToken))
       ledger.configure(models, { ...admission, failures: breaker.failures })
+      limits.keep(live.limitedClients())
     },
     async close() {
       pushback.close()

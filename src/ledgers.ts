@@ -1,21 +1,25 @@
-// Which ledger: in memory without Redis, else shared through it.
+// Which ledger, and which count of clients' limits: in memory without Redis, else shared through it.
 import { readFileSync } from 'node:fs'
 import type { Config } from './config/schema.ts'
 import type { AnswerStore, Flights } from './gateway/answerPorts.ts'
+import type { ClientLimits } from './gateway/limitPorts.ts'
 import type { Ledger } from './gateway/ports.ts'
 import { MemoryAnswers } from './memory/answers.ts'
 import { createMemoryLedger } from './memory/ledger.ts'
+import { MemoryClientLimits } from './memory/limits.ts'
 import { RoomKeeper } from './memory/roomKeeper.ts'
 import { RedisAnswers } from './redis/answers.ts'
 import { connectRedis, type RedisLink } from './redis/connection.ts'
 import { RedisFlights } from './redis/flights.ts'
 import { createRedisLedger } from './redis/ledger.ts'
+import { RedisClientLimits } from './redis/limits.ts'
 import { newId, soon, systemClock, systemDice } from './system.ts'
 import type { Logger } from './telemetry/log.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 
 export interface BuiltLedger {
   ledger: Ledger
+  limits: ClientLimits
   /** For the `stale` fallback: where the ledger is. */
   answers: AnswerStore
   /** By which replicas share calls; absent: there are no other replicas. */
@@ -28,10 +32,11 @@ export interface BuiltLedger {
 export async function buildLedger(config: Config, log: Logger, metrics: Metrics): Promise<BuiltLedger> {
   const { models, redis, stale } = config
   const admission = { ...config.admission, failures: config.breaker.failures }
+  const ownLimits = new MemoryClientLimits(systemClock)
   if (!redis) {
     const ledger = createMemoryLedger(models, admission, systemClock)
     const answers = new MemoryAnswers(stale, systemClock)
-    return { ledger, answers, redis: undefined, close: async () => {} }
+    return { ledger, limits: ownLimits, answers, redis: undefined, close: async () => {} }
   }
   const link = connectRedis(
     redis.url,
@@ -56,14 +61,23 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
       else log.warn({ model, redis: link.address, reason }, 'Redis is away: this gateway is on its own')
     },
   })
+  const limits = new RedisClientLimits({
+    link,
+    standIn: ownLimits,
+    clock: systemClock,
+    soon,
+    onCall: (call, ms, ok) => metrics.ledgerCalled('none', call, ms, ok),
+  })
   await ledger.start()
   void warnOfRedis(link, log)
   return {
     ledger,
+    limits,
     answers: new RedisAnswers(link, stale),
     flights,
     redis: link.address,
     async close() {
+      limits.close()
       await flights.close()
       await ledger.close()
       await link.close()

@@ -1,11 +1,11 @@
 // Each setting once: type, unit, default, bounds, meaning. `sluice check` and docs/configuration.md are made from it.
 import { z } from 'zod'
-import { PRIORITIES } from '../domain/model.ts'
 import { parseRedisUrl } from '../redis/url.ts'
+import { checkLimits, client } from './clientSchema.ts'
 import { checkFallbacks, model } from './modelSchema.ts'
 import { breaker, checkStages, retries, stages, stale } from './pushbackSchema.ts'
 import { simulator } from './simulatorSchema.ts'
-import { MINUTE_MS, ms, name } from './values.ts'
+import { MINUTE_MS, ms } from './values.ts'
 
 const server = z
   .strictObject({
@@ -145,24 +145,6 @@ const auth = z
   .prefault({})
   .describe('Who is asking.')
 
-const client = z
-  .strictObject({
-    name: name.describe('Unique. `open` is everybody while `auth.mode` is `open`.'),
-    weight: z
-      .number()
-      .min(0.001)
-      .max(1000)
-      .default(1)
-      .describe('Its share of a contended model, beside those of other clients.'),
-    priority: z.enum(PRIORITIES).default('normal').describe('Class of a request that asks for none.'),
-    maxPriority: z.enum(PRIORITIES).default('high').describe('The highest class that x-sluice-priority may ask for.'),
-  })
-  .superRefine(({ priority, maxPriority }, context) => {
-    if (PRIORITIES.indexOf(priority) >= PRIORITIES.indexOf(maxPriority)) return
-    context.addIssue({ code: 'custom', path: ['maxPriority'], message: `at least its priority, ${priority}` })
-  })
-  .describe('Who calls: an app or a team.')
-
 export const configSchema = z
   .strictObject({
     server,
@@ -191,6 +173,7 @@ export const configSchema = z
       unique(one.pools, `models.${i}.pools`, context)
     })
     checkFallbacks(config.models, context)
+    checkLimits(config.clients, config.models, context)
   })
 
 export type Config = z.infer<typeof configSchema>

@@ -1,4 +1,5 @@
 // What apps ask for, whatever the id: one waiting room, one or more pools.
+import type { LimitSettings } from './limits/clientLimits.ts'
 import { globMatcher } from './modelIds.ts'
 
 export const PRIORITIES = ['high', 'normal', 'low'] as const
@@ -19,6 +20,7 @@ export interface ClientSettings {
   /** The class of a request that asks for none, and the highest it may ask for. */
   priority: Priority
   maxPriority: Priority
+  limits?: LimitSettings | undefined
 }
 
 export type ClientFinder = (name: string) => ClientSettings

@@ -25,6 +25,8 @@ export type RefusalCode =
   | 'method-not-allowed'
   | 'body-too-large'
   | 'malformed-request'
+  | 'model-not-allowed'
+  | 'client-limit'
   | AdmissionCode
   | 'unknown-pool'
   | 'overloaded'

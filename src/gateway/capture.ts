@@ -69,7 +69,7 @@ export class Capture implements Answer {
     this.#answer.cut()
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     this.#answer.refuse(refusal, notes)
   }
 

@@ -125,7 +125,7 @@ export class Flight implements Hearer {
     this.#recording.cut()
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     if (this.#recording.hasHead) {
       this.cut()
       return

@@ -1,6 +1,6 @@
 // The use case: price → admit (or wait) → send → judge → (again) → settle.
 
-import { reservedTokens, settledTokens } from '../domain/charge.ts'
+import { settledTokens } from '../domain/charge.ts'
 import type { Clock } from '../domain/clock.ts'
 import type { InputEstimate } from '../domain/estimate.ts'
 import type { ModelSettings, PoolSettings } from '../domain/model.ts'
@@ -10,6 +10,7 @@ import type { Demand } from '../wire/demand.ts'
 import { Attempt } from './attempt.ts'
 import type { ControlLoop, ModelLoop } from './controlLoop.ts'
 import type { Answer, Ask, Decision, Finished, Handler, Invocation, Ledger, Upstream } from './ports.ts'
+import { priceOf } from './price.ts'
 import type { Retries } from './retries.ts'
 import { newRun, type Run } from './run.ts'
 import type { Entrance, SendStage } from './sendStage.ts'
@@ -85,10 +86,7 @@ export class Gateway implements Handler {
       model: model.name,
       flow: invocation.flow,
       weight: this.#parts.weightOf(invocation.flow.client),
-      tokens: reservedTokens(
-        estimate.tokens(demand.textBytes, demand.mediaTokens),
-        demand.outputCap ?? model.maxOutputTokens * demand.answers,
-      ),
+      tokens: priceOf(demand, model, estimate),
       deadlineMs,
       ...(invocation.sdkInvocationId !== undefined && { sdkInvocationId: invocation.sdkInvocationId }),
       ...(invocation.refuseWhenShut && { refuseWhenShut: true }),

@@ -12,7 +12,7 @@ const LONGEST_HELD_MS = 2_000
 const UNSENDABLE: Refusal = { code: 'upstream-invalid', message: "The head of Bedrock's answer cannot be passed on." }
 
 type Held =
-  | { kind: 'refusal'; refusal: Refusal; notes: Notes | undefined }
+  | { kind: 'refusal'; refusal: Refusal; notes: Partial<Notes> | undefined }
   | {
       kind: 'reply'
       status: number
@@ -79,7 +79,7 @@ export class Guard implements Answer {
     else if (!this.#refusal) this.#answer.cut()
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     if (isRescuableRefusal(refusal)) this.#held = { kind: 'refusal', refusal, notes }
     else this.#answer.refuse(refusal, notes)
   }

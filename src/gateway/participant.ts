@@ -125,15 +125,15 @@ export class Participant implements Answer {
     this.#end('cut')
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     this.#refusal = refusal
     this.#pool = notes?.pool
     this.#answer.refuse(refusal, notes && this.#own(notes))
     this.#end('refused')
   }
 
-  #own(notes: Notes): Notes {
-    if (this.#run) return this.#waitedMs > 0 ? { ...notes, waitMs: notes.waitMs + this.#waitedMs } : notes
+  #own<Told extends Partial<Notes>>(notes: Told): Told {
+    if (this.#run) return this.#waitedMs > 0 ? { ...notes, waitMs: (notes.waitMs ?? 0) + this.#waitedMs } : notes
     return { ...notes, waitMs: this.#waitMs, attempts: 0, coalesced: true }
   }
 

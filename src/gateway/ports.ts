@@ -8,6 +8,7 @@ import type { RoomSettings } from '../domain/room.ts'
 import type { RoomStatus } from '../domain/roomStatus.ts'
 import type { Demand } from '../wire/demand.ts'
 import type { Operation } from '../wire/operations.ts'
+import type { RateLimitNote } from './limitPorts.ts'
 import type { Presence } from './presence.ts'
 
 /** One Bedrock call, stripped of HTTP. */
@@ -203,6 +204,8 @@ export interface Notes {
   outputCap?: number
   /** The answer is that of an identical call which was in flight already. */
   coalesced?: true
+  /** How the client stands with its own limits. */
+  rateLimit?: RateLimitNote
 }
 
 export type FallbackKind = 'stale' | 'model' | 'mock'
@@ -219,7 +222,7 @@ export interface Answer {
   end(): void
   /** The upstream broke off after the head: the client must see a broken answer, never one that looks whole. */
   cut(): void
-  refuse(refusal: Refusal, notes?: Notes): void
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void
 }
 
 /** One line of the day's book, written once an invocation has ended, however it did. */

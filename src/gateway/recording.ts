@@ -38,7 +38,7 @@ export class Recording {
   #bytes = 0
   #isWhole = true
   #isPaused = false
-  #ending: 'open' | 'ended' | 'cut' | { refusal: Refusal; notes: Notes | undefined } = 'open'
+  #ending: 'open' | 'ended' | 'cut' | { refusal: Refusal; notes: Partial<Notes> | undefined } = 'open'
 
   /** `outgrown`: told when it stops being whole by its size. */
   constructor(kept: Kept, outgrown: () => void) {
@@ -101,7 +101,7 @@ export class Recording {
     this.#readAll()
   }
 
-  refuse(refusal: Refusal, notes: Notes | undefined): void {
+  refuse(refusal: Refusal, notes: Partial<Notes> | undefined): void {
     this.#ending = { refusal, notes }
     this.#readAll()
   }
@@ -127,7 +127,7 @@ export class Recording {
     }
   }
 
-  #fail(answer: Answer, ending: 'cut' | { refusal: Refusal; notes: Notes | undefined }): void {
+  #fail(answer: Answer, ending: 'cut' | { refusal: Refusal; notes: Partial<Notes> | undefined }): void {
     this.detach(answer)
     if (ending === 'cut') answer.cut()
     else answer.refuse(ending.refusal, ending.notes)

@@ -10,6 +10,15 @@ import type { Answer, Finished, FlowControl, Handler, Invocation, Notes } from '
 
 export type CapKind = 'learned' | 'fixed' | 'shrunk'
 
+interface Capped {
+  kind: CapKind
+  invocation: Invocation
+  /** Of each answer, before what the request sets apart for thinking. */
+  wanted: number
+  /** Of each answer. */
+  tokens: number
+}
+
 export interface RightSizerParts {
   handler: Handler
   /** Of the model's quota, of late, by all gateways: 0 to 1. Asked only of `low` requests whose caps may shrink. */
@@ -27,6 +36,14 @@ export class RightSizer implements Handler {
     this.#parts = parts
   }
 
+  /** Tokens that all answers together may have, were it sent now; undefined: it has no cap and is given none. */
+  capOf(invocation: Invocation): number | undefined {
+    const { model, demand } = invocation
+    if (!model || !demand || model.outputCap.mode === 'off') return demand?.outputCap
+    const cap = this.#capped(invocation, model, demand)
+    return cap ? cap.invocation.demand?.outputCap : demand.outputCap
+  }
+
   handle(invocation: Invocation, answer: Answer): Promise<Finished> {
     const { model, demand } = invocation
     if (!model || !demand || model.outputCap.mode === 'off') return this.#parts.handler.handle(invocation, answer)
@@ -35,16 +52,21 @@ export class RightSizer implements Handler {
 
   async #sized(invocation: Invocation, model: ModelSettings, demand: Demand, answer: Answer): Promise<Finished> {
     const { handler, capped } = this.#parts
-    const { kind, tokens } = this.#wanted(invocation, model)
-    const isWanted = demand.outputCap === undefined || kind === 'shrunk'
-    const cap = isWanted ? withCap(invocation, model, demand, tokens) : undefined
-    if (cap) capped(model.name, kind, tokens)
-    const run = await (cap
-      ? handler.handle(cap.invocation, new CapTold(answer, cap.tokens))
-      : handler.handle(invocation, answer))
+    const cap = this.#capped(invocation, model, demand)
+    if (!cap) return handler.handle(invocation, answer)
+    capped(model.name, cap.kind, cap.wanted)
+    const run = await handler.handle(cap.invocation, new CapTold(answer, cap.tokens))
     // Only those teach for whom it is learned: not answers that the client or a shortage has bounded, nor embeddings.
-    if (cap && kind === 'learned') this.#learn(model, demand, run, cap.tokens)
+    if (cap.kind === 'learned') this.#learn(model, demand, run, cap.tokens)
     return run
+  }
+
+  /** Undefined: it goes on as it is. */
+  #capped(invocation: Invocation, model: ModelSettings, demand: Demand): Capped | undefined {
+    const { kind, tokens } = this.#wanted(invocation, model)
+    if (demand.outputCap !== undefined && kind !== 'shrunk') return undefined
+    const cap = withCap(invocation, model, demand, tokens)
+    return cap && { ...cap, kind, wanted: tokens }
   }
 
   /** The cap that a request should have now, unless it has one of its own that is smaller. */
@@ -117,7 +139,7 @@ class CapTold implements Answer {
     this.#answer.cut()
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     this.#answer.refuse(refusal, notes && { ...notes, outputCap: this.#outputCap })
   }
 }

@@ -100,7 +100,7 @@ export class ClientAnswer implements Answer {
     } else response.stream.close(HTTP2_INTERNAL_ERROR)
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     if (this.#response.headersSent || this.#body.destroyed) return
     const { status, headers, body } = refusalReply(refusal, this.#dialect, this.#requestId)
     writeHead(this.#response, status, notes ? headers.concat(noteHeaders(notes)) : headers)
@@ -124,12 +124,19 @@ function declaredLength(headers: string[]): number {
   return Number.NaN
 }
 
-function noteHeaders(notes: Notes): string[] {
-  const headers = ['x-sluice-wait-ms', String(Math.round(notes.waitMs)), 'x-sluice-attempts', String(notes.attempts)]
+/** A refusal before any call has no wait and no attempts to tell of. */
+function noteHeaders(notes: Partial<Notes>): string[] {
+  const headers: string[] = []
+  if (notes.waitMs !== undefined) headers.push('x-sluice-wait-ms', String(Math.round(notes.waitMs)))
+  if (notes.attempts !== undefined) headers.push('x-sluice-attempts', String(notes.attempts))
   if (notes.pool !== undefined) headers.push('x-sluice-pool', notes.pool)
   if (notes.fallback !== undefined) headers.push('x-sluice-fallback', notes.fallback)
   if (notes.outputCap !== undefined) headers.push('x-sluice-output-cap', String(notes.outputCap))
   if (notes.coalesced) headers.push('x-sluice-coalesced', 'true')
+  if (notes.rateLimit) {
+    headers.push('ratelimit-policy', notes.rateLimit.policy)
+    if (notes.rateLimit.level !== undefined) headers.push('ratelimit', notes.rateLimit.level)
+  }
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 

@@ -15,6 +15,8 @@ export const REFUSAL_SHAPES: Record<RefusalCode, Shape> = {
   'method-not-allowed': { status: 405, exception: 'UnknownOperationException' },
   'body-too-large': { status: 413, exception: 'ValidationException' },
   'malformed-request': { status: 400, exception: 'ValidationException' },
+  'model-not-allowed': { status: 403, exception: 'AccessDeniedException' },
+  'client-limit': { status: 429, exception: 'ThrottlingException' },
   'cannot-fit': { status: 400, exception: 'ServiceQuotaExceededException' },
   'queue-full': { status: 429, exception: 'ThrottlingException' },
   'client-queue-full': { status: 429, exception: 'ThrottlingException' },

@@ -61,7 +61,7 @@ export class FlightRelay implements Hearer {
     this.#finish(CUT)
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     this.#finish(refusalFrame(refusal, notes))
   }
 

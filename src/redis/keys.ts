@@ -1,5 +1,5 @@
-// Every name this program uses in Redis begins here; prelude/names.lua has the rest. All keys and channels of a model share
-// a hash tag, so one script may touch them all in a Cluster.
+// Every name this program uses in Redis begins here; prelude/names.lua has the rest. All keys and channels of a model,
+// and all keys of a client, share a hash tag, so one script may touch them all in a Cluster.
 
 /** Another number wherever the layout of the packed state changes: releases that disagree must not read each other's. */
 const LAYOUT = 2
@@ -12,6 +12,11 @@ export function roomPrefix(model: string): string {
 /** Where a gateway hears that there are grants for it. */
 export function grantsChannel(model: string, gateway: string): string {
   return `${roomPrefix(model)}grants:${gateway}`
+}
+
+/** What the scripts of a client's limits get as KEYS[1]; limitScripts/prelude/meters.lua has the rest. */
+export function clientPrefix(client: string): string {
+  return `sluice:${LAYOUT}:client:{${client}}:`
 }
 
 /** The index of a model's kept answers and their sizes; keepAnswer.lua says what is in them. */

@@ -31,6 +31,11 @@ export class Metrics {
     'status',
   ])
   readonly #refusals = this.#counter('sluice_refusals_total', 'Refusals, by code.', ['model', 'operation', 'code'])
+  readonly #limitRefusals = this.#counter(
+    'sluice_client_limit_refusals_total',
+    "Refusals by a client's own limits, by limit.",
+    ['client', 'limit'],
+  )
   readonly #fallbacks = this.#counter(
     'sluice_fallbacks_total',
     "Answers given in place of Bedrock's, by what was wrong.",
@@ -158,6 +163,11 @@ export class Metrics {
 
   refused(refusal: Refusal, operation: string, model = 'none'): void {
     this.#refusals.inc({ model, operation, code: refusal.code })
+  }
+
+  /** `client` is one that the config gives limits. */
+  limitRefused(client: string, limit: string): void {
+    this.#limitRefusals.inc({ client, limit })
   }
 
   fellBack({ model, kind, reason }: { model: string; kind: FallbackKind; reason: string }): void {

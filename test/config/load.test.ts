@@ -188,6 +188,25 @@ test('clients have a weight and a range of classes, by default those of everybod
   ])
 })
 
+test("a client's own limits: each optional, in whole numbers, of models that exist, by one of five algorithms", () => {
+  const limits = (text: string) => `${MODEL}clients: [{ name: open, limits: ${text} }]`
+  assert.deepEqual(config(limits('{ requestsPerMinute: 60, models: [a] }')).clients[0]!.limits, {
+    requestsPerMinute: 60,
+    models: ['a'],
+    algorithm: 'token-bucket',
+  })
+  assert.deepEqual(faults(limits('{ requestsPerMinute: 0, tokensPerMinute: 1.5, concurrent: 0, algorithm: gcra }')), [
+    'f.yaml:2:54 clients[0].limits.requestsPerMinute: expected a value of at least 1, found 0',
+    'f.yaml:2:74 clients[0].limits.tokensPerMinute: expected a whole number, found 1.5',
+    'f.yaml:2:91 clients[0].limits.concurrent: expected a value of at least 1, found 0',
+    'f.yaml:2:105 clients[0].limits.algorithm: expected one of token-bucket, leaky-bucket, sliding-window-counter, sliding-window-log, fixed-window, found "gcra"',
+  ])
+  assert.deepEqual(faults(limits('{ models: [a, nobody], burst: 2 }')), [
+    'f.yaml:2:56 clients[0].limits.burst: expected a setting that exists, found an unknown one',
+    'f.yaml:2:47 clients[0].limits.models[1]: expected the name of a model, found "nobody"',
+  ])
+})
+
 test('clients named twice, weightless, or of a class above their highest are faults', () => {
   const text = `${MODEL}clients:
   - { name: a, weight: 0 }

@@ -70,8 +70,10 @@ class World {
       cut() {},
       refuse() {},
     }
+    const foretold = this.sizer.capOf(invocation)
     await this.sizer.handle(invocation, answer)
     const { request, demand } = this.#sent!
+    assert.equal(foretold, demand?.outputCap, 'what it would be sent with is what it is sent with')
     return { body: request.body.toString(), demand: demand!, told }
   }
 
@@ -221,7 +223,7 @@ test('only whole answers to requests that were given a learned cap teach', async
 })
 
 test('a refusal that names a pool tells the cap too', async () => {
-  const notes: (Notes | undefined)[] = []
+  const notes: (Partial<Notes> | undefined)[] = []
   const sizer = new RightSizer({
     handler: {
       handle: async (_invocation, answer) => {

@@ -119,7 +119,7 @@ export class Client implements Answer {
   text = ''
   readonly chunks: Buffer[] = []
   status: number | undefined
-  notes: Notes | undefined
+  notes: Partial<Notes> | undefined
   flow: FlowControl | undefined
   /** What ended it, once. */
   ending: 'whole' | 'cut' | Refusal['code'] | undefined
@@ -158,7 +158,7 @@ export class Client implements Answer {
     this.ending = 'cut'
   }
 
-  refuse(refusal: Refusal, notes?: Notes): void {
+  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     this.#hears()
     assert.equal(this.status, undefined, 'no refusal after a head')
     this.notes = notes

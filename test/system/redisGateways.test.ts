@@ -53,7 +53,7 @@ test('while Redis is killed requests are answered all the same and /readyz says 
   for (const gateway of gateways) {
     await isReady(gateway, 'ready')
     const { ledger, models } = await json(gateway.url, '/status')
-    assert.deepEqual(ledger, { kind: 'redis' })
+    assert.deepEqual(ledger, { kind: 'redis', backlog: { depth: 0, limit: 10_000 } })
     assert.deepEqual([models[0].gateways, models[0].inFlight, models[0].waiting], [2, 0, 0])
   }
   await redis.kill()

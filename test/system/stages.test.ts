@@ -392,6 +392,7 @@ test('/status, /readyz and /metrics show the stages', async () => {
     { stage: 'identify', depth: 0, limit: 1 },
     { stage: 'price', depth: 0, limit: 256 },
     { stage: 'admit', depth: 0, limit: 10_000 },
+    { stage: 'send', depth: 1, limit: 1024 },
   ])
   assert.deepEqual(JSON.parse(await get('/readyz')).parts.stages, 'full: receive')
   const metrics = await get('/metrics')
