@@ -114,7 +114,8 @@ describe('a placeholder', () => {
 describe('what was answered before', () => {
   let sluice: TestSluice
   before(async () => {
-    sluice = await startTwoSizes('simulator', '[stale]')
+    // The outages follow each other faster than a pool that was shut for them opens again.
+    sluice = await startTwoSizes('simulator', '[stale]', 'breaker: { failures: 1000, minCalls: 100000 }')
   })
   after(() => sluice.stop(0))
   for (const [client, ask] of Object.entries(CLIENTS)) {
