@@ -1,6 +1,6 @@
 // The pools of one model, and what they come to together.
 import { type Supply, supplyOf } from './cost.ts'
-import { OPEN_TO_ALL, Pool } from './pool.ts'
+import { Pool } from './pool.ts'
 import { mostTokens, type PoolChange, type RoomSettings } from './room.ts'
 import { isBarred, type Ticket } from './ticket.ts'
 
@@ -49,8 +49,6 @@ export class PoolBank {
     if (!pool) return
     if (believed) pool.pace(believed, nowMs)
     if (gate === undefined || gate === pool.gate) return
-    // What a pool saved up while it was shut would all go at once, just when it should begin with care.
-    if (gate === OPEN_TO_ALL) pool.empty()
     pool.gate = gate
     this.epoch += 1
   }

@@ -144,11 +144,7 @@ export const gates: Record<string, Check> = {
     await bench.decides(3)
     assert.equal((await bench.status()).pools[0]!.gate, 'shut')
     await bench.gate(0, OPEN_TO_ALL)
-    await bench.decides(3)
-    assert.equal((await bench.status()).pools[0]!.tokens!.level <= INFLOW, true, 'it begins with what flows in')
-    bench.flood()
-    // Those of the higher class; the others have to leave a part of the burst to it, which takes a while to fill.
-    await bench.decides(9)
+    await bench.decides(12)
   },
 
   async 'how many failures in a row shut a pool can be told with a step'(trial) {

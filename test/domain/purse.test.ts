@@ -127,7 +127,7 @@ test('of two pools one lends only while the other has half its burst to spare', 
   bench.gate('p', SHUT)
   bench.ask('drink', { tokens: 2_900, rank: HIGH })
   bench.settle('drink')
-  bench.gate('p', 1_000)
+  bench.gate('p', -1)
   const fromMs = bench.nowMs
   bench.ask('large', { tokens: 50_000, rank: HIGH })
   assert.equal(bench.granted('large'), undefined)

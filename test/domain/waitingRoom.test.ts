@@ -187,7 +187,7 @@ test('a throttled ticket stays away from that pool for 10 s while another can ta
   bench.gate('p', 0)
   bench.ask('drink', { tokens: 100 })
   bench.settle('drink', 100_000)
-  bench.gate('p', 1_000)
+  bench.gate('p', -1)
   bench.ask('a', { tokens: 100 })
   assert.equal(bench.granted('a')!.pool, 'p')
   const fromMs = bench.nowMs

@@ -11,8 +11,6 @@ local function adjust(pool, requestsPerMinute, tokensPerMinute, gate)
   pool.requests = believed(pool.requests, requestsPerMinute)
   pool.tokens = believed(pool.tokens, tokensPerMinute)
   if not gate or gate == pool.gate then return end
-  -- What it saved up while it was shut would all go at once.
-  if gate == OPEN_TO_ALL then pools.empty(pool) end
   pool.gate = gate
   room.epoch = room.epoch + 1
 end
