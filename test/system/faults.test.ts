@@ -159,7 +159,7 @@ for (const protocol of PROTOCOLS) {
 }
 
 test('HTTP/2: an error too slow to hold back, with a head that HTTP/2 cannot carry, breaks its own request and no other', async () => {
-  const twice = 'X-Content-Type-Options: nosniff\r\n'.repeat(2)
+  const twice = 'User-Agent: none of a server\r\n'.repeat(2)
   const patient = oneModel(upstream.url, 'tokensPerMinute: 60000000', 'retries: { maxAttempts: 1 }')
   const other = await startTestSluice(patient)
   respond = socket => socket.write(`HTTP/1.1 503 Slow\r\nContent-Length: 9\r\n${twice}\r\nhalf`)
