@@ -6,6 +6,8 @@ import { buildCore, type Core } from './core.ts'
 import type { Book } from './gateway/book.ts'
 import { buildApp } from './http/app.ts'
 import type { DataPlaneParts } from './http/dataPlane.ts'
+import { Doorkeeper } from './http/doorkeeper.ts'
+import { openIdentities } from './identity/open.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
 import { readiness, statusOf } from './operatorViews.ts'
 import { startOwnSimulator } from './ownSimulator.ts'
@@ -95,7 +97,7 @@ function doorOf({ book, metrics }: Core, live: LiveSettings, stages: BuiltStages
     book,
     newId,
     findModel: modelId => live.findModel(modelId),
-    clientOf: name => live.clientOf(name),
+    doorkeeper: new Doorkeeper({ identities: openIdentities, clientOf: name => live.clientOf(name) }),
     maxWaitMs: priority => live.config.admission.maxWaitMs[priority],
     maxBodyBytes,
     stallTimeoutMs,

@@ -3,7 +3,7 @@
 import { ServerResponse } from 'node:http'
 import type { Clock } from '../domain/clock.ts'
 import type { LoopDelay } from '../domain/loopDelay.ts'
-import type { ClientFinder, Flow, ModelSettings, Priority } from '../domain/model.ts'
+import type { Flow, ModelSettings, Priority } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Book } from '../gateway/book.ts'
 import type { Invocation } from '../gateway/ports.ts'
@@ -14,7 +14,7 @@ import type { Demand } from '../wire/demand.ts'
 import { matchOperation, type Operation, type Route } from '../wire/operations.ts'
 import { bodyOf, ClientAnswer, writeHead } from './clientAnswer.ts'
 import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
-import { identify } from './identity.ts'
+import type { Admission, Doorkeeper } from './doorkeeper.ts'
 import type { Place, Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
 import { declaredBytes, discardBody, readBody } from './requestBody.ts'
@@ -22,7 +22,7 @@ import { declaredBytes, discardBody, readBody } from './requestBody.ts'
 export interface DataPlaneParts {
   book: Book
   findModel: (modelId: string) => ModelSettings | undefined
-  clientOf: ClientFinder
+  doorkeeper: Doorkeeper
   maxWaitMs: (priority: Priority) => number
   maxBodyBytes: number
   newId: () => string
@@ -43,16 +43,19 @@ export type DataPlane = (request: Request, response: Response, invite?: () => vo
 export function createDataPlane(parts: DataPlaneParts): DataPlane {
   return async (request, response, invite) => {
     const id = parts.newId()
-    const caller = admit(parts, request)
+    // Listens from the start: a client may leave while it is identified, or while its body is still on the way. Once it is
+    // answered, nobody asks.
+    const presence = new Presence()
+    bodyOf(response).on('close', () => presence.leave())
+    const admitted = admit(parts, request)
+    const caller = admitted instanceof Promise ? await admitted : admitted
     if ('refusal' in caller) {
       refuseEarly(parts, request, response, id, caller, caller.operation)
       return
     }
     const { operation } = caller.route
-    // Listens from the start: a client may leave while its body is still on the way. Once it is answered, nobody asks.
-    const presence = new Presence()
-    bodyOf(response).on('close', () => presence.leave())
     try {
+      if (presence.isGone) return
       invite?.()
       const read = await readBody(request, parts.maxBodyBytes, caller.place)
       if (read.kind === 'gone') return
@@ -76,28 +79,37 @@ interface Caller {
   flow: Flow
   maxWaitMs: number
   place: Place
+  checkBody?: (body: Buffer) => Refusal | undefined
 }
 
+type Turned = Caller | (Early & { operation?: Operation })
+
 /** All that can be said before a byte of the body has been read. */
-function admit(parts: DataPlaneParts, request: Request): Caller | (Early & { operation?: Operation }) {
+function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned> {
   const beganMs = parts.clock.nowMs()
   if (request.httpVersion === '1.1' && request.headers.host === undefined) return noHost()
   const match = matchOperation(request.method ?? '', request.url ?? '')
   if (match.kind !== 'found') return unrouted(match, request)
-  const { route } = match
+  const place = (admission: Admission): Turned => {
+    parts.identifying.took(parts.clock.nowMs() - beganMs)
+    return placeFor(parts, request, match.route, admission)
+  }
+  const admission = parts.doorkeeper.letIn(request)
+  return admission instanceof Promise ? admission.then(place) : place(admission)
+}
+
+function placeFor(parts: DataPlaneParts, request: Request, route: Route, admission: Admission): Turned {
   const { operation } = route
-  const identity = identify(request.headers, request.socket?.remoteAddress, parts.clientOf)
-  parts.identifying.took(parts.clock.nowMs() - beganMs)
-  if (identity.kind === 'malformed') return { ...malformed(identity.message), operation }
-  const { flow } = identity
+  if (admission.kind === 'refused') return { refusal: admission.refusal, operation }
+  const { flow, checkBody } = admission
   const shed = parts.loop.shed(flow.priority)
   if (shed) return { refusal: shed, operation }
   const bytes = declaredBytes(request)
   if (bytes > parts.maxBodyBytes) return { refusal: bodyTooLarge(parts.maxBodyBytes), operation }
   const place = parts.receiving.admit(flow.priority, bytes)
   if (!place) return { refusal: parts.receiving.stage.refusal(flow.priority), operation }
-  const maxWaitMs = Math.min(identity.maxWaitMs ?? Infinity, parts.maxWaitMs(flow.priority))
-  return { route, flow, maxWaitMs, place }
+  const maxWaitMs = Math.min(admission.maxWaitMs ?? Infinity, parts.maxWaitMs(flow.priority))
+  return { route, flow, maxWaitMs, place, ...(checkBody && { checkBody }) }
 }
 
 function unread(parts: DataPlaneParts, { flow }: Caller, { kind }: { kind: 'too-large' | 'no-room' }): Early {
@@ -153,11 +165,13 @@ interface Parsed extends Named {
 /** What the gateway must know: nothing for calls without a model, the model alone for unmetered ones. undefined: the client left. */
 async function parse(
   parts: DataPlaneParts,
-  { route, flow }: Caller,
+  { route, flow, checkBody }: Caller,
   body: Buffer,
   presence: Presence,
 ): Promise<Parsed | Early | undefined> {
   const { operation } = route
+  const forged = checkBody?.(body)
+  if (forged) return { refusal: forged }
   if (operation.modelIn === 'nowhere') return { body }
   // The model first: a wrong one is the better message for a body of another provider's shape.
   const known = operation.modelIn === 'path' ? withModel(parts, route.id!) : undefined

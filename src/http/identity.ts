@@ -1,21 +1,18 @@
-// Who is asking, while `auth.mode` is open: one client, and as user the best name the request offers, so that shares
-// are fair before anyone has configured a key. Nothing secret is kept: a bearer becomes a short hash.
-import { hash } from 'node:crypto'
+// What a request asks for by Sluice's own headers, within what its client may: whose line it stands in, and for how long.
 import type { IncomingHttpHeaders } from 'node:http'
 import { type ClientFinder, type Flow, PRIORITIES, type Priority } from '../domain/model.ts'
+import type { Known } from '../identity/who.ts'
 
-export const OPEN_CLIENT = 'open'
 /** Bounds what one request can make logs and /status carry. */
 const MAX_USER_CHARS = 128
-const CREDENTIAL = /Credential=([^/,\s]{1,128})\//
 
 export type Identity =
   | { kind: 'ok'; flow: Flow; maxWaitMs: number | undefined }
   | { kind: 'malformed'; message: string }
 
-export function identify(headers: IncomingHttpHeaders, address: string | undefined, clientOf: ClientFinder): Identity {
-  const client = clientOf(OPEN_CLIENT)
-  const priority = single(headers['x-sluice-priority'])?.toLowerCase() ?? client.priority
+export function identify(headers: IncomingHttpHeaders, who: Known, clientOf: ClientFinder): Identity {
+  const client = clientOf(who.client)
+  const priority = single(headers['x-sluice-priority'])?.toLowerCase() ?? who.priority ?? client.priority
   if (!isPriority(priority)) {
     return malformed('x-sluice-priority', `one of ${PRIORITIES.join(', ')}`, priority)
   }
@@ -24,7 +21,7 @@ export function identify(headers: IncomingHttpHeaders, address: string | undefin
   if (maxWaitMs !== undefined && !(/^\d{1,9}$/.test(maxWait!.trim()) && Number.isSafeInteger(maxWaitMs))) {
     return malformed('x-sluice-max-wait-ms', 'a whole number of milliseconds', maxWait!)
   }
-  const user = single(headers['x-sluice-user']) || credentialId(headers) || address || 'unknown'
+  const user = single(headers['x-sluice-user']) || who.user
   const flow = {
     priority: atMost(client.maxPriority, priority),
     client: client.name,
@@ -44,15 +41,6 @@ function isPriority(value: string): value is Priority {
 
 function malformed(header: string, expected: string, found: string): Identity {
   return { kind: 'malformed', message: `${header}: expected ${expected}, found ${JSON.stringify(found.slice(0, 40))}.` }
-}
-
-/** A SigV4 access key id is public; any other credential is shown only as a hash. */
-function credentialId(headers: IncomingHttpHeaders): string | undefined {
-  const authorization = headers.authorization
-  const accessKeyId = authorization && CREDENTIAL.exec(authorization)?.[1]
-  if (accessKeyId) return accessKeyId
-  const secret = authorization?.replace(/^Bearer\s+/i, '') ?? single(headers['x-api-key'])
-  return secret ? `key-${hash('sha256', secret, 'hex').slice(0, 12)}` : undefined
 }
 
 function single(value: string | string[] | undefined): string | undefined {

@@ -9,6 +9,7 @@ import type { Receiver, UpstreamRequest } from '../../src/gateway/ports.ts'
 import { systemClock } from '../../src/system.ts'
 import { encodeId, matchOperation } from '../../src/wire/operations.ts'
 import { type FakeBedrock, type Seen, startFakeBedrock } from '../support/fakeBedrock.ts'
+import { seeded } from '../support/seeds.ts'
 import { verify } from '../support/sigv4.ts'
 import { useTestCredentials } from '../support/wire.ts'
 
@@ -118,10 +119,11 @@ test("the id that a pool puts in the request's place is signed as sent", async (
   assert.equal(verify(asWire(seen), KEY), undefined)
 })
 
-const name = fc.string({ minLength: 1, maxLength: 12, unit: 'grapheme' })
+// Not __proto__ as a parameter, which @smithy/signature-v4 loses; no operation of Bedrock's has such a one.
+const name = fc.string({ minLength: 1, maxLength: 12, unit: 'grapheme' }).filter(text => text !== '__proto__')
 const value = fc.string({ maxLength: 12, unit: 'grapheme' })
 
-test('whatever id, query and body are sent, Bedrock accepts the signature', async () => {
+test('whatever id, query and body are sent, Bedrock accepts the signature', async t => {
   await fc.assert(
     fc.asyncProperty(name, fc.uint8Array({ maxLength: 64 }), fc.boolean(), async (id, body, isArn) => {
       const rawId = isArn ? encodeId(`${ARN}/${id}`) : encodeId(id)
@@ -129,7 +131,7 @@ test('whatever id, query and body are sent, Bedrock accepts the signature', asyn
       const seen = await send('POST', `/model/${rawId}/invoke`, Buffer.from(body))
       assert.equal(verify(asWire(seen), KEY), undefined)
     }),
-    { numRuns: 100 },
+    seeded(t, 100),
   )
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(name, value), { maxLength: 5 }), async pairs => {
@@ -137,11 +139,10 @@ test('whatever id, query and body are sent, Bedrock accepts the signature', asyn
       const seen = await send('GET', `/async-invoke?${query}`, Buffer.alloc(0))
       assert.equal(verify(asWire(seen), KEY), undefined)
     }),
-    { numRuns: 100 },
+    seeded(t, 100),
   )
 })
 
-// Not __proto__, which @smithy/signature-v4 loses; no operation of Bedrock's has such a parameter.
 for (const odd of ['constructor', 'toString']) {
   test(`a query parameter named ${odd} is signed like any other`, async () => {
     const seen = await send('GET', `/async-invoke?${odd}=1`, Buffer.alloc(0))

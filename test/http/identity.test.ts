@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type ClientSettings, clientFinder } from '../../src/domain/model.ts'
-import { identify, OPEN_CLIENT } from '../../src/http/identity.ts'
+import { type ClientFinder, type ClientSettings, clientFinder } from '../../src/domain/model.ts'
+import { type Identity, identify as identifyKnown } from '../../src/http/identity.ts'
+import { OPEN_CLIENT, openIdentities } from '../../src/identity/open.ts'
+import type { Who } from '../../src/identity/who.ts'
 
 const SIGV4 =
   'AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261122/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=abc'
 
 const NOBODY_LISTED = clientFinder([])
+
+/** As the doorkeeper does it while `auth.mode` is `open`. */
+function identify(headers: Record<string, string>, address: string | undefined, clientOf: ClientFinder): Identity {
+  const who = openIdentities.whoIs({ method: 'POST', rawUrl: '/', headers, rawHeaders: [], address }) as Who
+  if (who.kind === 'denied') throw new Error(who.refusal.message)
+  return identifyKnown(headers, who, clientOf)
+}
 
 function user(headers: Record<string, string>, address?: string): string {
   const identity = identify(headers, address, NOBODY_LISTED)

@@ -1,0 +1,40 @@
+// Who asks: what a request presents of itself, and who that turns out to be.
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Priority } from '../domain/model.ts'
+import type { Refusal } from '../domain/refusal.ts'
+
+export interface Presented {
+  method: string
+  /** Path and query as they came. */
+  rawUrl: string
+  /** `host` or `:authority` among them. */
+  headers: IncomingHttpHeaders
+  /** Flat name, value, … as they came, repetitions too. */
+  rawHeaders: string[]
+  /** Where it comes from, seen through the proxies that are trusted. */
+  address: string | undefined
+}
+
+export interface Known {
+  kind: 'known'
+  client: string
+  /** Who it is while the request names nobody. */
+  user: string
+  /** Its default class; absent: the client's. */
+  priority?: Priority
+  /** What only the body can show, once it has been read: a refusal, or undefined when it is as promised. */
+  checkBody?: (body: Buffer) => Refusal | undefined
+}
+
+/** Nobody, by a credential that is missing, unknown, wrong or out of date. */
+export interface Denied {
+  kind: 'denied'
+  refusal: Refusal
+}
+
+export type Who = Known | Denied
+
+export interface Identities {
+  /** Answers at once where it can: a request must not wait a turn of the event loop for nothing. */
+  whoIs(presented: Presented): Who | Promise<Who>
+}
