@@ -48,6 +48,12 @@ interface Rescue {
   startedMs: number
 }
 
+interface Keeper {
+  /** For the call to answer to. */
+  answer: Answer
+  kept(call: Promise<Finished>): Promise<Finished>
+}
+
 export class FallbackChain implements Handler {
   readonly #parts: FallbackParts
   readonly #space = new CaptureSpace(CAPTURE_BYTES)
@@ -65,26 +71,47 @@ export class FallbackChain implements Handler {
   }
 
   async #guarded(invocation: Invocation, model: ModelSettings, answer: Answer): Promise<Finished> {
-    const { inner, clock, stale } = this.#parts
+    const { inner, clock } = this.#parts
     const startedMs = clock.nowMs()
-    const capture = model.fallback.includes('stale')
-      ? new Capture(answer, stale.maxAnswerBytes, this.#space)
-      : undefined
-    const guard = new Guard(capture ?? answer, clock)
-    let run: Finished | undefined
-    try {
-      run = await inner.handle({ ...invocation, refuseWhenShut: true }, guard)
-    } finally {
-      guard.stop()
-      if (capture) this.#keep(capture, run, invocation, model)
-    }
+    const keeper = this.#keeper(invocation, model, answer)
+    const guard = new Guard(keeper.answer, clock)
+    const first = { ...invocation, refuseWhenShut: true }
+    const run = await keeper.kept(inner.handle(first, guard).finally(() => guard.stop()))
     const { reason } = guard
     if (reason === undefined) return seen(run, guard)
     const rescued = await this.#rescue({ invocation, model, answer, run, reason, startedMs })
     if (rescued) return rescued
     if (invocation.presence.isGone) return { ...run, outcome: 'aborted', refusal: undefined }
+    if (run.refusal?.code === 'no-pool-open') return this.#wait(invocation, model, answer, startedMs)
     guard.deliver()
     return seen(run, guard)
+  }
+
+  /** No pool is open and nothing answers in its place: what is left of the deadline is waited for one to open. */
+  async #wait(invocation: Invocation, model: ModelSettings, answer: Answer, startedMs: number): Promise<Finished> {
+    const { inner, clock } = this.#parts
+    const maxWaitMs = Math.max(0, invocation.maxWaitMs - Math.max(0, clock.nowMs() - startedMs))
+    const keeper = this.#keeper(invocation, model, answer)
+    // Its first ticket has ended.
+    const again = { ...invocation, id: `${invocation.id}-1`, maxWaitMs }
+    const run = await keeper.kept(inner.handle(again, keeper.answer))
+    return { ...run, id: invocation.id }
+  }
+
+  /** Hands an answer on, and keeps a copy of it where the model falls back to such. */
+  #keeper(invocation: Invocation, model: ModelSettings, answer: Answer): Keeper {
+    if (!model.fallback.includes('stale')) return { answer, kept: call => call }
+    const capture = new Capture(answer, this.#parts.stale.maxAnswerBytes, this.#space)
+    const kept = async (call: Promise<Finished>) => {
+      let run: Finished | undefined
+      try {
+        run = await call
+      } finally {
+        this.#keep(capture, run, invocation, model)
+      }
+      return run
+    }
+    return { answer: capture, kept }
   }
 
   /** Of no fault, exception or half answer anything is kept. */

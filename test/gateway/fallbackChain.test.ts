@@ -111,6 +111,32 @@ test('with fallbacks it would rather be refused than wait for a pool to open', a
   assert.equal(bench.seen[0]!.refuseWhenShut, true)
 })
 
+test('when no fallback answers either, it waits after all, for what is left of its deadline, and what comes of it is kept', async () => {
+  const bench = new FallbackBench([modelOf('a', ['stale'])])
+  const shut: Ending = { kind: 'refuses', code: 'no-pool-open', afterMs: 400 }
+  bench.endings.set('a', [shut, GOOD, DOWN])
+  const { answer, run } = await bench.call('a', { maxWaitMs: 1_000 })
+  assert.equal(answer.said, '[200]good answer[end]')
+  assert.deepEqual([run.id, run.outcome, run.fallback], ['id0', 'answered', undefined])
+  const [first, second] = bench.seen
+  assert.deepEqual([first!.refuseWhenShut, second!.refuseWhenShut], [true, undefined])
+  assert.equal(second!.maxWaitMs, 600)
+  assert.notEqual(second!.id, first!.id, 'a ticket that has ended cannot be used again')
+  assert.equal((await bench.call('a')).answer.label, 'stale')
+})
+
+test('when nothing opens by its deadline either, the client hears how that wait ended', async () => {
+  const bench = new FallbackBench([modelOf('a', ['stale'])])
+  bench.endings.set('a', [
+    { kind: 'refuses', code: 'no-pool-open' },
+    { kind: 'refuses', code: 'wait-timeout' },
+  ])
+  const { answer, run } = await bench.call('a')
+  assert.equal(answer.said, '[refused wait-timeout]')
+  assert.deepEqual([run.id, run.refusal?.code], ['id0', 'wait-timeout'])
+  assert.equal(bench.seen.length, 2)
+})
+
 for (const [what, asked] of [
   ['an unmetered call', { metered: false }],
   ['a job that is started', { rawUrl: '/async-invoke' }],
