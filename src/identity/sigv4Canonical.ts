@@ -21,7 +21,7 @@ export interface Target {
 
 /**
  * All of it but the last line, the payload's hash. Every name must be among the headers. undefined: there is none, for a
- * percent sign in the query that escapes nothing or a character that is not one byte.
+ * path that has no root, a percent sign in the query that escapes nothing, or a character that is not one byte.
  */
 export function canonicalOpening(
   { method, rawUrl }: Target,
@@ -30,7 +30,7 @@ export function canonicalOpening(
 ): string | undefined {
   const at = rawUrl.indexOf('?')
   const query = canonicalQuery(at < 0 ? '' : rawUrl.slice(at + 1))
-  if (query === undefined) return undefined
+  if (query === undefined || !rawUrl.startsWith('/')) return undefined
   let opening = `${method}\n${canonicalPath(at < 0 ? rawUrl : rawUrl.slice(0, at))}\n${query}\n`
   for (const name of names) opening += `${name}:${canonicalValue(headers.get(name)!)}\n`
   opening += `\n${names.join(';')}\n`
