@@ -11,7 +11,7 @@ export interface SigningTime {
 }
 
 /** AWS's own. */
-const LARGEST_SKEW_MINUTES = 5
+const LARGEST_SKEW_MS = 5 * 60_000
 const BASIC_FORMAT = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/
 /** Of RFC 9110 the one format that may be sent. */
 const HTTP_DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$/
@@ -23,11 +23,11 @@ export function timeOf(headers: HeaderValues, signedHeaders: string[]): SigningT
   if (text === undefined)
     return incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
   if (!signedHeaders.includes(name)) return incomplete(`${name}: expected among the SignedHeaders, and is not.`)
-  const ms = HTTP_DATE.test(text)
-    ? Date.parse(text)
-    : Date.parse(BASIC_FORMAT.test(text) ? text.replace(BASIC_FORMAT, '$1-$2-$3T$4:$5:$6Z') : '')
+  const isBasic = BASIC_FORMAT.test(text)
+  const readable = isBasic ? text.replace(BASIC_FORMAT, '$1-$2-$3T$4:$5:$6Z') : text
+  const ms = isBasic || HTTP_DATE.test(text) ? Date.parse(readable) : Number.NaN
   if (Number.isNaN(ms)) return incomplete(`Date must be in ISO-8601 'basic format'. Got ${quoted(text)}.`)
-  return { timestamp: basicFormat(ms), ms }
+  return { timestamp: isBasic ? text : basicFormat(ms), ms }
 }
 
 /** `scopeDate`: the day that the signing key is for. */
@@ -38,17 +38,13 @@ export function faultOfTime({ timestamp, ms }: SigningTime, scopeDate: string, n
       'Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: ' +
         `${quoted(scopeDate)} != '${day}', from '${timestamp}'.`,
     )
-  const skewMs = LARGEST_SKEW_MINUTES * 60_000
+  if (Math.abs(ms - nowMs) <= LARGEST_SKEW_MS) return undefined
   const now = basicFormat(nowMs)
-  if (ms < nowMs - skewMs)
-    return badSignature(
-      `Signature expired: ${timestamp} is now earlier than ${basicFormat(nowMs - skewMs)} (${now} - ${LARGEST_SKEW_MINUTES} min.)`,
-    )
-  if (ms > nowMs + skewMs)
-    return badSignature(
-      `Signature not yet current: ${timestamp} is still later than ${basicFormat(nowMs + skewMs)} (${now} + ${LARGEST_SKEW_MINUTES} min.)`,
-    )
-  return undefined
+  return badSignature(
+    ms < nowMs
+      ? `Signature expired: ${timestamp} is now earlier than ${basicFormat(nowMs - LARGEST_SKEW_MS)} (${now} - 5 min.)`
+      : `Signature not yet current: ${timestamp} is still later than ${basicFormat(nowMs + LARGEST_SKEW_MS)} (${now} + 5 min.)`,
+  )
 }
 
 function basicFormat(ms: number): string {
