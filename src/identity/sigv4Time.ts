@@ -36,7 +36,7 @@ export function faultOfTime({ timestamp, ms }: SigningTime, scopeDate: string, n
   if (scopeDate !== day)
     return badSignature(
       'Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: ' +
-        `${quoted(scopeDate)} != '${day}', from '${timestamp}'.`,
+        `${quoted(scopeDate)} != ${quoted(day)}, from ${quoted(timestamp)}.`,
     )
   if (Math.abs(ms - nowMs) <= LARGEST_SKEW_MS) return undefined
   const now = basicFormat(nowMs)

@@ -1,9 +1,11 @@
 // Signature Version 4 as Sluice checks it of its clients: AWS's own vectors, what is refused and in which words, what a proxy
 // between may change, and what is remembered.
 import assert from 'node:assert/strict'
-import { hash } from 'node:crypto'
+import crypto, { hash } from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
 import { describe, test } from 'node:test'
 import { isSigned, type SigningKey, whoSigned } from '../../src/identity/sigv4.ts'
+import type { Presented } from '../../src/identity/who.ts'
 import { payloadHash } from '../../src/wire/payloadHash.ts'
 import {
   type Choices,
@@ -132,7 +134,7 @@ describe('times', () => {
     const yesterday = signed(request(), { scope: { timestamp: '20261121T120000Z' } })
     assert.match(
       refusalOf(yesterday)?.message ?? '',
-      /^Date in Credential scope does not match .*"20261121" != '20261122'/,
+      /^Date in Credential scope does not match .*"20261121" != "20261122"/,
     )
   })
   for (const date of ['Sun, 22 Nov 2026 12:00:00 GMT', '20261122T120000Z']) {
@@ -305,7 +307,11 @@ describe('what is refused, by its code and words', () => {
       withAuthorization(good, v => v.replace(/[0-9a-f]{64}$/, s => s.toUpperCase())),
       MISMATCH,
     ],
-    ['a percent sign in the query that escapes nothing', { ...good, target: `${good.target}?a=%zz` }, MISMATCH],
+    [
+      'a percent sign in the query that escapes nothing, where an escaped one was signed',
+      { ...signed({ ...withHash(), target: '/model/m/invoke?a=%25zz' }), target: '/model/m/invoke?a=%zz' },
+      MISMATCH,
+    ],
     [
       'another service',
       signed(withHash(), { scope: { service: 's3' } }),
@@ -411,6 +417,16 @@ describe('what is taken', () => {
   })
 })
 
+test('characters that are no bytes, which no wire carries, are not taken for the bytes that they end in', () => {
+  const good = presented(signed({ ...withHash({ 'x-label': 'a' }), target: '/model/m/invoke?a=' }))
+  const find = (one: Presented) => whoSigned(one, keyOf, NOW_MS).kind
+  assert.equal(find(good), 'known')
+  assert.equal(find({ ...good, rawUrl: `${good.rawUrl}\u0161` }), 'denied')
+  assert.equal(find({ ...good, rawHeaders: good.rawHeaders.map(text => (text === 'a' ? '\u0161' : text)) }), 'denied')
+  const region = good.rawHeaders.map(text => text.replace('eu-west-1', 'eu-west-\u0131'))
+  assert.equal(find({ ...good, rawHeaders: region }), 'denied')
+})
+
 test('isSigned: what claims to be signed, in ways that are refused too; a key of another kind is not', () => {
   const claim = (authorization: string | undefined, rawUrl = '/') =>
     isSigned({
@@ -449,5 +465,27 @@ describe('what is remembered of a key', () => {
       assert.equal(use(CLIENT_KEY, { scope }), undefined)
     const wrong = withAuthorization(signed(withHash(), { scope: scopes[1]! }), v => v.replace('region-1/', 'region-3/'))
     assert.equal(refusalOf(wrong)?.code, 'bad-signature')
+  })
+
+  test('a scope is derived once while few are used; many do not add up, and a stranger adds none', t => {
+    t.after(() => syncBuiltinESMExports())
+    const derivations = t.mock.method(crypto, 'createSecretKey').mock
+    syncBuiltinESMExports()
+    const derived = (work: () => void) => {
+      const before = derivations.callCount()
+      work()
+      return derivations.callCount() - before
+    }
+    const key = { ...CLIENT_KEY }
+    const regions = (count: number) => Array.from({ length: count }, (_, i) => ({ scope: { region: `region-${i}` } }))
+    const forged = { ...VIRTUAL_KEY, secretAccessKey: 'guessed' }
+    const useAll = (count: number, choices: Choices = {}) =>
+      derived(() => {
+        for (const scope of regions(count)) use(key, { ...scope, ...choices })
+      })
+    assert.deepEqual([useAll(10), useAll(10)], [10, 0])
+    assert.equal(useAll(100, { key: forged }), 90)
+    assert.equal(useAll(10), 0, "still the client's own")
+    assert.ok(useAll(100) + useAll(100) > 180, 'not one remembered for each of a hundred')
   })
 })

@@ -91,12 +91,17 @@ for (const [protocol, { config, signs }] of Object.entries(PROTOCOLS)) {
     })
 
     test('a large body is verified by the hash of the thread that read it: none is reckoned on the event loop', async t => {
-      const hashed = t.mock.method(crypto, 'hash')
+      // Noted at once: the bytes change threads afterwards, and are gone from here.
+      const sizes: number[] = []
+      const { hash } = crypto
+      t.mock.method(crypto, 'hash', (algorithm: string, data: Buffer | string, encoding: 'hex') => {
+        sizes.push(data.length)
+        return hash(algorithm, data, encoding)
+      })
       syncBuiltinESMExports()
       await client.send(converse(LARGE))
       await client.send(converse())
       assertLetIn(signs, 2)
-      const sizes = hashed.mock.calls.map(call => (call.arguments[1] as Buffer | string).length)
       assert.ok(sizes.includes(door.invocations[1]!.request.body.length), 'a small one is')
       assert.ok(Math.max(...sizes) < LARGE.length, `${sizes}`)
     })
