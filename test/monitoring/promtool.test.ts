@@ -12,7 +12,11 @@ import { AT_ONCE, CLAUDE } from '../support/simulated.ts'
 import { oneModel, startTestSluice } from '../support/sluice.ts'
 
 const isThere = spawnSync('promtool', ['--version'], { timeout: 10_000 }).status === 0
-const options = { skip: isThere ? false : 'promtool is not there: install Debian’s package prometheus' }
+const options = {
+  skip: isThere
+    ? false
+    : 'promtool is not on the PATH: install Prometheus (Debian, Ubuntu: apt-get install prometheus)',
+}
 const folder = mkdtempSync(join(tmpdir(), 'sluice-promtool-'))
 after(() => rmSync(folder, { recursive: true }))
 

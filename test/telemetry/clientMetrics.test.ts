@@ -62,6 +62,8 @@ test('names change once an hour, five at most, and only for who used clearly mor
   run('little', 20)
   await scraped('sluice_client_requests_total')
   time.nowMs = HOUR_MS - 1
+  await scraped('sluice_client_requests_total')
+  run('late-9')
   assert.equal((await scraped('sluice_client_requests_total')).has('late-9'), false)
   time.nowMs = HOUR_MS
   await scraped('sluice_client_requests_total')
