@@ -21,6 +21,7 @@ import { mockReply } from './simulator/mock.ts'
 import { systemClock } from './system.ts'
 import { type Logger, logFinished } from './telemetry/log.ts'
 import { Metrics } from './telemetry/metrics.ts'
+import { VERSION } from './version.ts'
 
 export interface Core {
   book: Book
@@ -42,7 +43,11 @@ export async function buildCore(
   const metrics: Metrics = new Metrics(
     () => ledger.status(),
     () => book.inFlight,
+    true,
+    () => systemClock.nowMs(),
   )
+  metrics.process.built(VERSION)
+  metrics.process.configTaken(systemClock.nowMs())
   const { ledger, limits, answers, flights, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
@@ -85,6 +90,7 @@ export async function buildCore(
         if (!estimates.has(name)) estimates.set(name, new InputEstimate(bytesPerToken))
       ledger.configure(models, { ...admission, failures: breaker.failures })
       limits.keep(live.limitedClients())
+      metrics.process.configTaken(systemClock.nowMs())
     },
     async close() {
       pushback.close()

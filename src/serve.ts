@@ -61,7 +61,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     dataPlane: doorOf(core, live, stages, log),
     readiness: () => readiness(draining, ledger, stages),
     status: () => statusOf(core, live, stages),
-    metrics: () => metrics.scrape(),
+    metrics: accept => metrics.scrape(accept),
     fault,
   })
   try {

@@ -5,12 +5,14 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { REFUSAL_SHAPES } from '../src/http/refusals.ts'
-import { Metrics } from '../src/telemetry/metrics.ts'
+import { familiesOf, fullMetrics } from './support/fullScrape.ts'
+import { rules } from './support/monitoring.ts'
 import { settingsTable } from './support/settingsTable.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const REFERENCE = 'docs/reference.md'
 const CONFIGURATION = 'docs/configuration.md'
+const METRICS = 'docs/metrics.md'
 
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 
@@ -18,7 +20,11 @@ const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 function firstCells(file: string, heading: string): string[][] {
   const section = read(file).split(`\n## ${heading}\n`)[1]?.split('\n## ')[0]
   assert.ok(section, `${file} has no section ${heading}`)
-  const rows = section.split('\n').filter(line => line.startsWith('| `'))
+  return rowsOf(section)
+}
+
+function rowsOf(text: string): string[][] {
+  const rows = text.split('\n').filter(line => line.startsWith('| `'))
   return rows.map(row =>
     row
       .split('|')
@@ -41,20 +47,35 @@ test('docs/reference.md lists every refusal with its status and exception, and n
   assert.deepEqual(documented.toSorted(), real.toSorted())
 })
 
-test('docs/reference.md lists every metric with its type and meaning, and no other', async () => {
-  const metrics = new Metrics(
-    async () => [],
-    () => 0,
-    false,
+test('docs/metrics.md lists every metric with its type, labels and meaning, and no other', async () => {
+  const families = familiesOf((await fullMetrics().scrape()).text)
+  const real = [...families.values()]
+    .filter(({ name }) => name.startsWith('sluice_'))
+    .map(({ name, type, labels, help }) => [name, type, [...labels.keys()].join(', '), help])
+  const documented = rowsOf(read(METRICS)).filter(([name]) => name!.startsWith('sluice_'))
+  assert.deepEqual(
+    documented.map(([name, type, labels, , meaning]) => [name, type, labels, meaning]).toSorted(),
+    real.toSorted(),
   )
-  const { text } = await metrics.scrape()
-  const real = [...text.matchAll(/# HELP (\S+) (.*)\n# TYPE \S+ (\S+)/g)].map(([, name, help, type]) => [
-    name,
-    type,
-    help,
-  ])
-  const documented = firstCells(REFERENCE, 'Metrics').map(([name, type, , meaning]) => [name, type, meaning])
-  assert.deepEqual(documented.toSorted(), real.toSorted())
+  const silent = [...families.values()].filter(({ name, samples }) => name.startsWith('sluice_') && samples === 0)
+  assert.deepEqual(silent, [], 'fullScrape.ts makes something of everything happen')
+  const unitless = documented.filter(([name, , , unit]) => name!.includes('_seconds') !== unit!.startsWith('seconds'))
+  assert.deepEqual(unitless, [])
+})
+
+test('docs/metrics.md lists every label of a metric, and no other', async () => {
+  const families = familiesOf((await fullMetrics().scrape()).text)
+  const ours = [...families.values()].filter(({ name }) => name.startsWith('sluice_'))
+  const documented = firstCells(METRICS, 'Labels').flatMap(([names]) => names!.split(', '))
+  assert.deepEqual(documented.toSorted(), [...new Set(ours.flatMap(({ labels }) => [...labels.keys()]))].toSorted())
+})
+
+test('docs/metrics.md lists every alert with its severity and patience, and no other', () => {
+  const documented = firstCells(METRICS, 'Alerts').map(cells => cells.slice(0, 3))
+  const real = rules.flatMap(({ alert, labels, for: lasting = 'at once' }) =>
+    alert ? [[alert, labels!.severity, lasting]] : [],
+  )
+  assert.deepEqual(documented, real)
 })
 
 test('every file that a document links to exists', () => {
@@ -67,6 +88,7 @@ test('every file that a document links to exists', () => {
     CONFIGURATION,
     'docs/benchmarks.md',
     'docs/limits.md',
+    METRICS,
   ]
   const broken = documents.flatMap(document =>
     [...read(document).matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)]

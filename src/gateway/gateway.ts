@@ -38,6 +38,7 @@ export interface GatewayParts {
 export interface Retry {
   model: string
   pool: string
+  client: string
   reservedTokens: number
   chargedTokens: number
 }
@@ -207,10 +208,10 @@ export class Gateway implements Handler {
   }
 
   #countRetry(run: Run): void {
-    const { model, pool, reservedTokens, chargedTokens } = run
+    const { model, pool, flow, reservedTokens, chargedTokens } = run
     run.retries += 1
     run.chargedTokens = 0
-    this.#parts.onRetry?.({ model, pool: pool ?? 'none', reservedTokens, chargedTokens })
+    this.#parts.onRetry?.({ model, pool: pool ?? 'none', client: flow.client, reservedTokens, chargedTokens })
   }
 
   async #send({ invocation, answer, run, loop }: Errand, pool: PoolSettings): Promise<Attempt> {

@@ -253,6 +253,8 @@ export interface Finished {
   fallback: FallbackKind | undefined
   /** It took part in another's call, and was charged nothing. */
   coalesced: boolean
+  /** Absent: it was not traced. */
+  traceId?: string
 }
 
 export interface Observer {

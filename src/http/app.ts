@@ -17,7 +17,8 @@ export interface AppParts {
   dataPlane: DataPlaneParts
   readiness: () => Readiness
   status: () => Promise<object>
-  metrics: () => Promise<{ contentType: string; text: string }>
+  /** `accept`: of the request. */
+  metrics: (accept: string | undefined) => Promise<{ contentType: string; text: string }>
   /** A fault of ours, not of the client's. */
   fault: (error: unknown) => void
 }
@@ -55,8 +56,8 @@ export function buildApp(parts: AppParts): FastifyInstance {
     return reply.code(readiness.status === 'draining' ? 503 : 200).send(readiness)
   })
   app.get('/status', async () => parts.status())
-  app.get('/metrics', async (_request, reply) => {
-    const { contentType, text } = await parts.metrics()
+  app.get('/metrics', async (request, reply) => {
+    const { contentType, text } = await parts.metrics(request.headers.accept)
     return reply.header('content-type', contentType).send(text)
   })
   return app

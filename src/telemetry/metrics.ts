@@ -1,11 +1,15 @@
 // Every metric's name, labels and meaning. Labels are bounded: models, pools, operations and codes come from config or code,
-// never from a request. docs/reference.md lists them; a test compares.
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+// never from a request. docs/metrics.md lists them; a test compares.
+import { Counter, Gauge, Registry } from 'prom-client'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Retry } from '../gateway/gateway.ts'
 import type { FallbackKind, Finished, ModelStatus } from '../gateway/ports.ts'
-import { Histogram, type Tally } from './histogram.ts'
+import { ClientMetrics } from './clientMetrics.ts'
+import { BUCKETS, Histogram, type Tally } from './histogram.ts'
+import { openMetricsText, wantsOpenMetrics } from './openMetrics.ts'
+import { ProcessMetrics } from './processMetrics.ts'
 import { PushbackMetrics } from './pushbackMetrics.ts'
+import { registerRoomGauges } from './roomMetrics.ts'
 import { StageMetrics } from './stageMetrics.ts'
 
 const NOTHING = { requests: 0, sends: 0, reserved: 0, charged: 0, input: 0, output: 0, cacheRead: 0, cacheWrite: 0 }
@@ -21,6 +25,9 @@ type Account = typeof NOTHING & {
 export class Metrics {
   readonly #registry = new Registry()
   readonly pushback = new PushbackMetrics(this.#registry)
+  readonly process = new ProcessMetrics(this.#registry)
+  readonly #clients = new ClientMetrics(this.#registry)
+  readonly stages = new StageMetrics(this.#registry, () => this.#status)
   readonly #accounts = new Map<string, Account>()
   readonly #requests = this.#counter('sluice_requests_total', 'Invocations ended, by outcome.', [
     'model',
@@ -64,19 +71,24 @@ export class Metrics {
     "Invocations that took part in another's call, at no charge.",
     ['model'],
   )
-  readonly #wait = new Histogram('sluice_wait_seconds', 'Time an invocation waited for its turn.', [
-    'model',
-    'priority',
-  ])
+  readonly #wait = new Histogram(
+    'sluice_wait_seconds',
+    'Time an invocation waited for its turn.',
+    ['model', 'priority'],
+    BUCKETS.wait,
+  )
   readonly #firstByte = new Histogram(
     'sluice_first_byte_seconds',
     "From the send to the first byte of Bedrock's answer.",
     ['model', 'pool'],
+    BUCKETS.firstByte,
   )
-  readonly #duration = new Histogram('sluice_duration_seconds', 'An invocation, from arrival to its last byte.', [
-    'model',
-    'operation',
-  ])
+  readonly #duration = new Histogram(
+    'sluice_duration_seconds',
+    'An invocation, from arrival to its last byte.',
+    ['model', 'operation'],
+    BUCKETS.duration,
+  )
 
   readonly #outputCaps = this.#counter('sluice_output_caps_total', 'Output caps that Sluice set or shrank.', [
     'model',
@@ -93,59 +105,42 @@ export class Metrics {
     'call',
     'outcome',
   ])
-  readonly stages = new StageMetrics(this.#registry, () => this.#status)
-  readonly #ledgerSeconds = new Histogram('sluice_ledger_call_seconds', 'A call to Redis.', ['model', 'call'])
+  readonly #ledgerSeconds = new Histogram(
+    'sluice_ledger_call_seconds',
+    'A call to Redis.',
+    ['model', 'call'],
+    BUCKETS.ledgerCall,
+  )
   /** What the ledger said at this scrape. */
   #status: Promise<ModelStatus[]> = Promise.resolve([])
   readonly #ledger: () => Promise<ModelStatus[]>
 
-  /** `ledger` is asked once at each scrape. */
-  constructor(ledger: () => Promise<ModelStatus[]>, inFlight: () => number, uptimeMetrics = true) {
+  readonly #nowMs: () => number
+
+  /** `ledger` is asked once at each scrape. Without a clock the clients that have series of their own stay the same. */
+  constructor(
+    ledger: () => Promise<ModelStatus[]>,
+    inFlight: () => number,
+    uptimeMetrics = true,
+    nowMs: () => number = () => 0,
+  ) {
     this.#ledger = ledger
-    if (uptimeMetrics) collectDefaultMetrics({ register: this.#registry })
-    this.#gauge('sluice_in_flight', 'Invocations accepted and not yet ended.', [], set => set({}, inFlight()))
-    this.#gauge('sluice_waiting', 'Invocations that wait for their turn.', ['model', 'priority'], async set => {
-      for (const { model, classes } of await this.#status)
-        for (const { priority, waiting } of classes) set({ model, priority }, waiting)
-    })
-    this.#gauge(
-      'sluice_ledger_degraded',
-      '1 while this gateway is on its own with the model, without Redis.',
-      ['model'],
-      async set => {
-        for (const { model, degraded } of await this.#status) set({ model }, degraded === undefined ? 0 : 1)
-      },
-    )
-    this.#gauge(
-      'sluice_class_share',
-      'Of all that was served of late, the part of each class.',
-      ['model', 'priority'],
-      async set => {
-        for (const { model, classes } of await this.#status) {
-          const all = classes.reduce((sum, one) => sum + one.servedPerS, 0)
-          for (const { priority, servedPerS } of classes) set({ model, priority }, all > 0 ? servedPerS / all : 0)
-        }
-      },
-    )
-    this.#gauge('sluice_quota_per_minute', 'Quota, as believed.', ['model', 'pool', 'dimension'], async set =>
-      eachLevel(await this.#status, (labels, level) => set(labels, level.quotaPerMinute)),
-    )
-    this.#gauge(
-      'sluice_bucket_level',
-      'What may pass at once; below zero: a debt.',
-      ['model', 'pool', 'dimension'],
-      async set => eachLevel(await this.#status, (labels, level) => set(labels, level.level)),
-    )
+    this.#nowMs = nowMs
+    if (uptimeMetrics) this.process.collectDefaults()
+    registerRoomGauges(this.#registry, () => this.#status, inFlight)
   }
 
-  async scrape(): Promise<{ contentType: string; text: string }> {
+  /** `accept`: of the request; with it OpenMetrics, and its exemplars, are given to whoever asks for them. */
+  async scrape(accept?: string): Promise<{ contentType: string; text: string }> {
+    const isOpen = wantsOpenMetrics(accept)
     this.#settleAccounts()
     this.#status = this.#ledger()
+    this.#clients.refresh(this.#status, this.#nowMs())
     this.pushback.refresh()
-    const histograms = [this.#wait, this.#firstByte, this.#duration, this.#ledgerSeconds, this.stages].map(histogram =>
-      histogram.text(),
-    )
-    const text = `${await this.#registry.metrics()}\n${histograms.join('\n\n')}\n`
+    const own = [this.#wait, this.#firstByte, this.#duration, this.#ledgerSeconds, this.stages]
+    const registered = await this.#registry.metrics()
+    const text = `${registered}\n${own.map(histogram => histogram.text(isOpen)).join('\n\n')}\n`
+    if (isOpen) return { contentType: Registry.OPENMETRICS_CONTENT_TYPE, text: openMetricsText(text) }
     return { contentType: this.#registry.contentType, text }
   }
 
@@ -179,13 +174,14 @@ export class Metrics {
     const pool = run.pool ?? 'none'
     const account = this.#account(run, pool)
     this.stages.finished(run)
+    this.#clients.finished(run)
     account.requests += 1
     if (run.refusal && run.outcome !== 'rescued') this.refused(run.refusal, operation, model)
-    account.duration.observe(run.totalMs / 1000)
+    account.duration.observe(run.totalMs / 1000, run.traceId)
     if (run.coalesced) this.#coalesced.inc({ model })
     if (run.attempts === 0) return
     account.wait ??= this.#wait.tally({ model, priority: run.flow.priority })
-    account.wait.observe(run.waitMs / 1000)
+    account.wait.observe(run.waitMs / 1000, run.traceId)
     for (const throttler of run.throttledBy) this.#throttled(model, throttler, run.reservedTokens)
     if (run.attempts > run.throttledBy.length + run.retries) {
       account.sends += 1
@@ -194,7 +190,7 @@ export class Metrics {
     }
     if (run.firstByteMs !== undefined) {
       account.firstByte ??= this.#firstByte.tally({ model, pool })
-      account.firstByte.observe(run.firstByteMs / 1000)
+      account.firstByte.observe(run.firstByteMs / 1000, run.traceId)
     }
     if (!run.usage) return
     account.input += run.usage.inputTokens
@@ -204,7 +200,8 @@ export class Metrics {
   }
 
   /** A call that failed is on its way again: what it took from the pool where it failed stays there. */
-  retried({ model, pool, reservedTokens, chargedTokens }: Retry): void {
+  retried({ model, pool, client, reservedTokens, chargedTokens }: Retry): void {
+    this.#clients.charged(client, model, chargedTokens)
     this.pushback.retried(model, pool)
     this.#sends.inc({ model, pool })
     this.#reserved.inc({ model, pool }, reservedTokens)
@@ -236,6 +233,8 @@ export class Metrics {
       const { model, pool } = labels
       this.#requests.inc(labels, counts.requests)
       this.#sends.inc({ model, pool }, counts.sends)
+      // A series that begins at 1 hides its first throttle from every rate.
+      this.#throttles.inc({ model, pool }, 0)
       this.#reserved.inc({ model, pool }, counts.reserved)
       this.#charged.inc({ model, pool }, counts.charged)
       this.#tokens.inc({ model, pool, kind: 'input' }, counts.input)
@@ -248,35 +247,5 @@ export class Metrics {
 
   #counter<L extends string>(name: string, help: string, labelNames: L[]): Counter<L> {
     return new Counter({ name, help, labelNames, registers: [this.#registry] })
-  }
-
-  #gauge<L extends string>(
-    name: string,
-    help: string,
-    labelNames: L[],
-    read: (set: SetGauge<L>) => void | Promise<void>,
-  ): void {
-    new Gauge({
-      name,
-      help,
-      labelNames,
-      registers: [this.#registry],
-      async collect() {
-        await read((labels, value) => this.set(labels, value))
-      },
-    })
-  }
-}
-
-type SetGauge<L extends string> = (labels: Partial<Record<L, string | number>>, value: number) => void
-type Level = NonNullable<ModelStatus['pools'][number]['tokens']>
-type LevelLabels = { model: string; pool: string; dimension: string }
-
-function eachLevel(models: ModelStatus[], visit: (labels: LevelLabels, level: Level) => void): void {
-  for (const { model, pools } of models) {
-    for (const { pool, requests, tokens } of pools) {
-      if (requests) visit({ model, pool, dimension: 'requests' }, requests)
-      if (tokens) visit({ model, pool, dimension: 'tokens' }, tokens)
-    }
   }
 }

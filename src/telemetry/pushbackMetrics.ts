@@ -45,6 +45,7 @@ export class PushbackMetrics {
       registers,
     })
     this.#gauges(registers)
+    this.#breakerGauge(registers)
   }
 
   #gauges(registers: Registry[]): void {
@@ -82,6 +83,11 @@ export class PushbackMetrics {
       pace(one => one.believedPerMinute),
     )
     byDimension(
+      'sluice_quota_configured_per_minute',
+      'Quota, as the config has it.',
+      pace(one => one.configuredPerMinute),
+    )
+    byDimension(
       'sluice_quota_use_ratio',
       'Part of the learned rate used over the last five minutes.',
       use(one => one.ofBelieved),
@@ -94,6 +100,10 @@ export class PushbackMetrics {
     byDimension('sluice_quota_binds', '1: of the two quotas of the pool this one binds.', ({ binding }, dimension) =>
       binding[dimension] ? Number(binding.binds === dimension) : undefined,
     )
+  }
+
+  #breakerGauge(registers: Registry[]): void {
+    const standings = () => this.#standings
     new Gauge({
       name: 'sluice_breaker_state',
       help: '0: the pool is open to all; 0.5: on its way back to all of the pace; 1: half-open; 2: shut.',

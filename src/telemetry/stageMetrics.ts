@@ -4,7 +4,7 @@ import { PRIORITIES } from '../domain/model.ts'
 import type { RefusalCode } from '../domain/refusal.ts'
 import type { Finished, ModelStatus } from '../gateway/ports.ts'
 import type { StageName, StageReading } from '../gateway/stage.ts'
-import { Histogram, type Tally } from './histogram.ts'
+import { BUCKETS, Histogram, type Tally } from './histogram.ts'
 
 export interface StagesWatched {
   read: (models: ModelStatus[]) => StageReading[]
@@ -24,7 +24,12 @@ const ADMISSION: ReadonlySet<RefusalCode> = new Set([
 ])
 
 export class StageMetrics {
-  readonly #seconds = new Histogram('sluice_stage_seconds', 'Time a request spent in a stage.', ['stage'])
+  readonly #seconds = new Histogram(
+    'sluice_stage_seconds',
+    'Time a request spent in a stage.',
+    ['stage'],
+    BUCKETS.stage,
+  )
   readonly #admit = this.durations('admit')
   readonly #send = this.durations('send')
   /** By the gateway, and by rank. */
@@ -94,7 +99,7 @@ export class StageMetrics {
     else if (ADMISSION.has(refusal.code)) this.#refused.admit[rank]! += 1
   }
 
-  text(): string {
-    return this.#seconds.text()
+  text(withExemplars: boolean): string {
+    return this.#seconds.text(withExemplars)
   }
 }

@@ -37,7 +37,9 @@ test('the retry goes to another pool when there is one', async () => {
   await world.clock.advance(10_000)
   const [first, second] = world.sent
   assert.deepEqual([first!.pool, second!.pool].toSorted(), TWO)
-  assert.deepEqual(world.retries, [{ model: 'm', pool: first!.pool, reservedTokens: RESERVED, chargedTokens: 0 }])
+  assert.deepEqual(world.retries, [
+    { model: 'm', pool: first!.pool, client: 'open', reservedTokens: RESERVED, chargedTokens: 0 },
+  ])
 })
 
 const CHARGES: [string, Behaviour, number][] = [

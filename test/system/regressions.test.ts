@@ -258,7 +258,7 @@ bounded('sends and throttles are counted on the pool where they happened, not on
         n,
       ]),
     )
-  assert.deepEqual(counted('sluice_upstream_throttles_total'), { [throttler!]: '1' })
+  assert.deepEqual(counted('sluice_upstream_throttles_total'), { [throttler!]: '1', [answerer!]: '0' })
   assert.deepEqual(counted('sluice_upstream_sends_total'), { [throttler!]: '1', [answerer!]: '1' })
 })
 

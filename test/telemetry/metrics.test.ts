@@ -3,32 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Finished } from '../../src/gateway/ports.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
-
-function finished(part: Partial<Finished>): Finished {
-  return {
-    id: 'id',
-    operation: 'Converse',
-    model: 'm',
-    pool: 'p',
-    flow: { priority: 'normal', client: 'open', user: 'u' },
-    outcome: 'answered',
-    status: 200,
-    refusal: undefined,
-    waitMs: 0,
-    firstByteMs: 20,
-    totalMs: 30,
-    attempts: 1,
-    throttledBy: [],
-    reservedTokens: 10,
-    chargedTokens: 5,
-    usage: undefined,
-    exception: undefined,
-    retries: 0,
-    fallback: undefined,
-    coalesced: false,
-    ...part,
-  }
-}
+import { familiesOf, finishedRun, fullMetrics } from '../support/fullScrape.ts'
 
 async function scraped(runs: Partial<Finished>[]): Promise<string[]> {
   const metrics = new Metrics(
@@ -36,9 +11,9 @@ async function scraped(runs: Partial<Finished>[]): Promise<string[]> {
     () => 0,
     false,
   )
-  for (const run of runs.slice(0, -1)) metrics.finished(finished(run))
+  for (const run of runs.slice(0, -1)) metrics.finished(finishedRun(run))
   await metrics.scrape()
-  metrics.finished(finished(runs.at(-1)!))
+  metrics.finished(finishedRun(runs.at(-1)!))
   return (await metrics.scrape()).text.split('\n')
 }
 
@@ -78,4 +53,78 @@ test('each set of labels has buckets of its own; what never happened has none', 
     'sluice_first_byte_seconds_count{model="m",pool="p"} 1',
   ])
   assert.equal(counts('sluice_duration_seconds').length, 2)
+})
+
+test('OpenMetrics has the same figures, families of counters without _total, exemplars and an end; the older format none of it', async () => {
+  const metrics = fullMetrics()
+  const plain = await metrics.scrape()
+  const open = await metrics.scrape('application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.4')
+  const samples = (text: string) => text.split('\n').filter(line => line.startsWith('sluice_') && !line.includes(' # '))
+  assert.equal(open.contentType, 'application/openmetrics-text; version=1.0.0; charset=utf-8')
+  assert.match(open.text, /^# HELP sluice_requests Invocations ended, by outcome\.\n# TYPE sluice_requests counter$/m)
+  assert.match(open.text, /\n# EOF\n$/)
+  assert.doesNotMatch(open.text, /\n\n/)
+  assert.match(
+    open.text,
+    /^sluice_duration_seconds_bucket\{le="0\.05",.*\} \d+ # \{trace_id="4bf92f3577b34da6a3ce929d0e0e4736"\} 0\.03$/m,
+  )
+  assert.doesNotMatch(plain.text, / # |# EOF/)
+  const inPlain = new Set(samples(plain.text))
+  const onlyInOpen = samples(open.text).filter(line => !inPlain.has(line))
+  assert.deepEqual(onlyInOpen, [])
+  assert.ok(samples(open.text).length > 200)
+})
+
+test('a bucket without a trace has no exemplar', async () => {
+  const metrics = new Metrics(
+    async () => [],
+    () => 0,
+    false,
+  )
+  metrics.finished(finishedRun())
+  assert.doesNotMatch((await metrics.scrape('application/openmetrics-text')).text, / # \{/)
+})
+
+test('a faulty config is seen until a sound one is taken', async () => {
+  const metrics = new Metrics(
+    async () => [],
+    () => 0,
+    false,
+  )
+  const told = async () => {
+    const { text } = await metrics.scrape()
+    return [...text.matchAll(/^sluice_config_(?:last_load_successful|taken_timestamp_seconds) (.*)$/gm)].map(
+      ([, n]) => n,
+    )
+  }
+  metrics.process.configTaken(5_000)
+  metrics.process.configFaulty()
+  assert.deepEqual(await told(), ['0', '5'])
+  metrics.process.configTaken(9_000)
+  assert.deepEqual(await told(), ['1', '9'])
+})
+
+test('a throttle is seen by rates: its series is there before the first', async () => {
+  const lines = await scraped([{}, {}])
+  assert.ok(lines.includes('sluice_upstream_throttles_total{model="m",pool="p"} 0'))
+})
+
+test('each histogram has bounds where its times are', async () => {
+  const { text } = await fullMetrics().scrape()
+  const boundsOf = (name: string) => [
+    ...new Set([...text.matchAll(new RegExp(`^${name}_bucket\\{le="([\\d.]+)"`, 'gm'))].map(([, le]) => Number(le))),
+  ]
+  const within = (name: string, from: number, to: number) =>
+    boundsOf(name).filter(bound => bound >= from && bound <= to).length
+  assert.ok(within('sluice_first_byte_seconds', 0.05, 10) >= 12)
+  assert.ok(within('sluice_first_byte_seconds', 60, 120) >= 2)
+  assert.ok(within('sluice_duration_seconds', 300, 900) >= 3)
+  for (const deadline of [30, 300]) assert.equal(within('sluice_wait_seconds', deadline, deadline), 1)
+  assert.ok(within('sluice_ledger_call_seconds', 0.00025, 0.005) >= 5)
+  for (const [name, { type }] of familiesOf(text))
+    if (type === 'histogram')
+      assert.deepEqual(
+        boundsOf(name),
+        boundsOf(name).toSorted((a, b) => a - b),
+      )
 })
