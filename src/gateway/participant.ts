@@ -154,7 +154,7 @@ export class Participant implements Answer {
   }
 
   #followed(end: PartEnd): Finished {
-    const { id, request, model, flow } = this.invocation
+    const { id, request, model, flow, traceId } = this.invocation
     return {
       id,
       operation: request.operation.name,
@@ -176,6 +176,7 @@ export class Participant implements Answer {
       retries: 0,
       fallback: this.#notes?.fallback,
       coalesced: true,
+      traceId,
     }
   }
 }
