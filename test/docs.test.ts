@@ -11,6 +11,7 @@ import { settingsTable } from './support/settingsTable.ts'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const REFERENCE = 'docs/reference.md'
 const CONFIGURATION = 'docs/configuration.md'
+const TRACING = 'docs/tracing.md'
 
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 
@@ -57,6 +58,12 @@ test('docs/reference.md lists every metric with its type and meaning, and no oth
   assert.deepEqual(documented.toSorted(), real.toSorted())
 })
 
+test('docs/tracing.md lists every attribute that spans are given, and no other', () => {
+  const named = read('src/telemetry/tracingSpans.ts').matchAll(/'((?:http|error|cloud|gen_ai|sluice)\.[a-z_.]+)'/g)
+  const documented = firstCells(TRACING, 'Attributes').map(([name]) => name!)
+  assert.deepEqual(documented.toSorted(), [...new Set([...named].map(match => match[1]!))].toSorted())
+})
+
 test('every file that a document links to exists', () => {
   const documents = [
     'README.md',
@@ -67,6 +74,7 @@ test('every file that a document links to exists', () => {
     CONFIGURATION,
     'docs/benchmarks.md',
     'docs/limits.md',
+    TRACING,
   ]
   const broken = documents.flatMap(document =>
     [...read(document).matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)]
