@@ -204,7 +204,7 @@ const FLAT_HEADERS = {
   keys: () => [],
   /** What is there twice says nothing, but for the state, which is a list. */
   get(headers: string[], name: string): string | undefined {
-    const values = headers.filter((_, i) => i % 2 === 1 && headers[i - 1]!.toLowerCase() === name)
+    const values = headers.filter((_, i) => i % 2 === 1 && isNamed(headers[i - 1]!, name))
     return values.length === 1 || name === 'tracestate' ? values.join(',') : undefined
   },
 }
@@ -212,7 +212,12 @@ const FLAT_HEADERS = {
 /** The headers with the span in place of the one that the client named. */
 function continued(propagator: TextMapPropagator, context: Context, headers: string[]): string[] {
   const names = propagator.fields()
-  const kept = headers.filter((_, i) => !names.includes(headers[i - (i % 2)]!.toLowerCase()))
+  const kept = headers.filter((_, i) => !names.some(name => isNamed(headers[i - (i % 2)]!, name)))
   propagator.inject(context, kept, { set: (into, name, value) => void into.push(name, value) })
   return kept
+}
+
+/** Most are told apart by their length. */
+function isNamed(header: string, lowerCaseName: string): boolean {
+  return header.length === lowerCaseName.length && header.toLowerCase() === lowerCaseName
 }
