@@ -6,6 +6,8 @@
 export interface Feedback {
   /** Sends that were not throttled. */
   accepted: number
+  /** What those took of this dimension: requests or tokens, corrected by settlements, so it may be below 0. */
+  amount: number
   /** Throttles of this dimension. */
   throttled: number
   /** Whether this dimension's bucket held somebody back: only then do acceptances say that there may be more. */
@@ -29,6 +31,11 @@ export function noEpisode(): Episode {
   return { isOver: true, deafUntilMs: 0 }
 }
 
+/** After a cut at this time. */
+export function begun(nowMs: number): Episode {
+  return { isOver: false, deafUntilMs: nowMs + DEAF_MS }
+}
+
 /** What the feedback means for the rate, and the episode after it. */
 export function hear(
   episode: Episode,
@@ -38,6 +45,6 @@ export function hear(
   const deafUntilMs = Math.min(episode.deafUntilMs, nowMs + DEAF_MS)
   if (nowMs < deafUntilMs) return { hearing: 'deaf', episode: { ...episode, deafUntilMs } }
   const isOver = episode.isOver || accepted > 0
-  if (throttled > 0 && isOver) return { hearing: 'cut', episode: { isOver: false, deafUntilMs: nowMs + DEAF_MS } }
+  if (throttled > 0 && isOver) return { hearing: 'cut', episode: begun(nowMs) }
   return { hearing: throttled > 0 ? 'same-congestion' : 'calm', episode: { isOver, deafUntilMs } }
 }

@@ -139,7 +139,8 @@ function stepPool(
     if (!law) continue
     // While the breaker holds back, that the bucket was the limit says nothing about the rate.
     const limited = report.limited[dimension] && before.breaker.kind === 'closed'
-    const feedback = { accepted: counts.accepted, throttled: throttled[dimension], limited, elapsedMs, nowMs }
+    const amount = dimension === 'requests' ? counts.accepted : counts.tokens
+    const feedback = { accepted: counts.accepted, amount, throttled: throttled[dimension], limited, elapsedMs, nowMs }
     const after = stepLaw(law, feedback, settings)
     pool[dimension] = after
     if (after.cuts > law.cuts) {

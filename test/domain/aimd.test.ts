@@ -7,7 +7,7 @@ import type { AimdSettings } from '../../src/domain/model.ts'
 import { seeded } from '../support/seeds.ts'
 
 const SETTINGS = { start: 100, min: 10, max: 200, increase: 1.1, successes: 100, decrease: 0.5 }
-const calm = { accepted: 10, throttled: 0, limited: true, elapsedMs: 250 }
+const calm = { accepted: 10, amount: 10, throttled: 0, limited: true, elapsedMs: 250 }
 
 function run(law: AimdState, steps: Partial<Feedback>[], settings: AimdSettings = SETTINGS): AimdState {
   return steps.reduce<AimdState>(
@@ -75,7 +75,7 @@ test('whatever happens, it stays within its bounds', t => {
         let cutAtMs = Number.NEGATIVE_INFINITY
         for (const one of steps) {
           nowMs += one.elapsedMs
-          const after = stepAimd(law, { ...one, nowMs }, chosen)
+          const after = stepAimd(law, { ...one, amount: one.accepted, nowMs }, chosen)
           if (after.cuts > law.cuts) {
             assert.ok(one.throttled > 0 && nowMs >= cutAtMs + 1_000)
             cutAtMs = nowMs

@@ -6,12 +6,13 @@ import { type PaceState, pacedPerMinute, startPace, stepPace } from '../../src/d
 import { seeded } from '../support/seeds.ts'
 
 const QUOTA = 600
-const calm = { accepted: 3, throttled: 0, limited: true, elapsedMs: 250 }
+const calm = { accepted: 3, amount: 3, throttled: 0, limited: true, elapsedMs: 250 }
 
 /** Runs steps of 250 ms from `fromMs`. */
 function run(law: PaceState, steps: Partial<Feedback>[], fromMs = 1_000): PaceState {
   return steps.reduce<PaceState>(
-    (state, step, i) => stepPace(state, { ...calm, ...step, nowMs: fromMs + i * 250 }),
+    (state, step, i) =>
+      stepPace(state, { ...calm, amount: step.accepted ?? calm.accepted, ...step, nowMs: fromMs + i * 250 }),
     law,
   )
 }
@@ -46,6 +47,48 @@ test('throttles in a row slow it down at once, and the first acceptance brings t
   assert.equal(pacedPerMinute(silent), 0.01 * silent.ratePerMinute)
   const back = stepPace(silent, { ...calm, accepted: 1, limited: false, nowMs: 60_000 })
   assert.equal(pacedPerMinute(back), 0.85 * QUOTA)
+})
+
+/** `accepted` a second for 20 s, then throttles for `stallMs`, then one more acceptance. */
+function stalled(accepted: number, stallMs: number): PaceState {
+  const busy = times(80, { accepted: accepted / 4 })
+  const refused = times(stallMs / 250, { throttled: 1, accepted: 0 })
+  return run({ ...startPace(QUOTA), quietS: 0 }, [...busy, ...refused, { accepted: 1, limited: false }], 60_000)
+}
+
+test('after a stall the minute before it is the quota: one cut finds a window that allows half', () => {
+  const law = stalled(14, 40_000)
+  assert.ok(Math.abs(law.ratePerMinute - 280) < 1, `${law.ratePerMinute}`)
+  assert.equal(law.cuts, 2)
+})
+
+test('a stall leaves half of the rate, however little was accepted before it', () => {
+  assert.ok(Math.abs(stalled(1, 40_000).ratePerMinute - (0.85 * QUOTA) / 2) < 2)
+})
+
+test('a stall says nothing of a rate that the minute before it has borne', () => {
+  const law = stalled(40, 40_000)
+  assert.equal(law.cuts, 1)
+  assert.ok(law.ratePerMinute > 0.84 * QUOTA)
+})
+
+test('a stall measures nothing while our bucket was not the limit: the minute before it shows what was asked for', () => {
+  const busy = times(80, { accepted: 3, limited: false })
+  const refused = times(160, { throttled: 1, accepted: 0, limited: false })
+  const law = run(startPace(QUOTA), [...busy, ...refused, { limited: false }], 60_000)
+  assert.equal(law.cuts, 1)
+})
+
+test('throttles of eight seconds may be those of a small bucket, and measure nothing', () => {
+  assert.equal(stalled(14, 8_000).cuts, 1)
+  assert.equal(stalled(14, 10_000).cuts, 2)
+})
+
+test('what was accepted more than a minute before a stall is no measure of it', () => {
+  const early = run(startPace(QUOTA), times(20, { accepted: 100 }), 60_000)
+  const steps = [...times(80, { accepted: 5 }), ...times(160, { throttled: 1, accepted: 0 }), {}]
+  const law = run(early, steps, 140_000)
+  assert.ok(Math.abs(law.ratePerMinute - 400) < 6, `${law.ratePerMinute}`)
 })
 
 test('it grows by three per cent in the first minute, and twice as fast after 90 seconds of quiet', () => {
@@ -94,11 +137,12 @@ test('a clock that steps back does not leave it deaf', () => {
 const feedback = fc.record({
   accepted: fc.oneof(fc.constant(0), fc.nat(50)),
   throttled: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(20)),
+  amount: fc.integer({ min: -1_000, max: 100_000 }),
   limited: fc.boolean(),
-  elapsedMs: fc.oneof(fc.constant(250), fc.nat(600_000)),
+  elapsedMs: fc.oneof(fc.constant(250), fc.nat(20_000), fc.nat(600_000)),
 })
 
-test('whatever happens: bounded, no cut while deaf, one cut an episode, growth only when limited and never with a throttle', t => {
+test('whatever happens: bounded, no cut while deaf, one cut an episode and one more where it was a stall, growth only when limited and never with a throttle', t => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1e7 }), fc.array(feedback, { maxLength: 200 }), (quota, steps) => {
       let law = startPace(quota)
@@ -110,7 +154,10 @@ test('whatever happens: bounded, no cut while deaf, one cut an episode, growth o
         const after = stepPace(law, { ...step, nowMs })
         if (nowMs >= cutAtMs + 1_000) acceptedSince ||= step.accepted > 0
         if (after.cuts > law.cuts) {
-          assert.ok(step.throttled > 0 && nowMs >= cutAtMs + 1_000 && acceptedSince)
+          const endsStall = law.isStalled && step.accepted > 0
+          assert.ok(nowMs >= cutAtMs + (endsStall ? 9_000 : 1_000))
+          assert.ok(endsStall || (step.throttled > 0 && acceptedSince))
+          assert.ok(after.ratePerMinute >= Math.max(0.01 * quota, law.ratePerMinute * (endsStall ? 0.5 : 0.85)) - 1e-9)
           cutAtMs = nowMs
           acceptedSince = false
         }

@@ -83,8 +83,10 @@ function bare(quota: Quota): Steerer {
   return {
     step({ counts, limited }, nowMs) {
       const news = { accepted: counts.accepted, elapsedMs: STEP_MS, nowMs }
-      requests = stepPace(requests, { ...news, throttled: counts.throttledRequests, limited: limited.requests })
-      tokens = stepPace(tokens, { ...news, throttled: counts.throttledTokens, limited: limited.tokens })
+      const ofRequests = { amount: counts.accepted, throttled: counts.throttledRequests, limited: limited.requests }
+      const ofTokens = { amount: counts.tokens, throttled: counts.throttledTokens, limited: limited.tokens }
+      requests = stepPace(requests, { ...news, ...ofRequests })
+      tokens = stepPace(tokens, { ...news, ...ofTokens })
       const believed = { requestsPerMinute: pacedPerMinute(requests), tokensPerMinute: pacedPerMinute(tokens) }
       return { believed, cuts: [] }
     },
