@@ -24,6 +24,20 @@ export interface PoolCounts {
   tokens: number
 }
 
+export function noCounts(): PoolCounts {
+  return {
+    sent: 0,
+    accepted: 0,
+    throttledRequests: 0,
+    throttledTokens: 0,
+    throttledUnclear: 0,
+    succeeded: 0,
+    failed: 0,
+    unheard: 0,
+    tokens: 0,
+  }
+}
+
 /** One gateway's report on one pool. */
 export interface PoolNews {
   pool: string
