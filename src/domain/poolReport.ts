@@ -42,7 +42,10 @@ export function noCounts(): PoolCounts {
 export interface PoolNews {
   pool: string
   counts: PoolCounts
-  /** Failures since this gateway's last success there. They add to those in a row of all, which a success ends. */
+  /**
+   * Failures in a row since the last report, which add to those of all gateways: the one that began this gateway's row, and
+   * those of calls sent since. A call sent since that came out well ends the row.
+   */
   failedInRow: number
   /**
    * How long ago the youngest call was sent that came out well since the last report: it was answered, or has not failed for
