@@ -14,6 +14,7 @@ import { Limited } from './gateway/limited.ts'
 import type { Finished, Handler, Invocation, Ledger } from './gateway/ports.ts'
 import { QuotaUse } from './gateway/quotaUse.ts'
 import { RightSizer } from './gateway/rightSizer.ts'
+import { Traced, type Tracer } from './gateway/traced.ts'
 import { buildLedger } from './ledgers.ts'
 import type { LiveSettings } from './liveSettings.ts'
 import { buildPushback, type Pushback } from './pushback.ts'
@@ -39,6 +40,7 @@ export async function buildCore(
   live: LiveSettings,
   log: Logger,
   farSide: FarSideSettings,
+  tracer: Tracer | undefined,
 ): Promise<Core> {
   const metrics: Metrics = new Metrics(
     () => ledger.status(),
@@ -78,7 +80,7 @@ export async function buildCore(
     clock: systemClock,
     onRefusal: (client, limit) => metrics.limitRefused(client, limit),
   })
-  const book = new Book(limited, { finished })
+  const book = new Book(tracer ? new Traced(limited, tracer) : limited, { finished })
   return {
     book,
     ledger,

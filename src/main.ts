@@ -104,7 +104,7 @@ async function serve({ file }: Options): Promise<void> {
   const log = createLog(logLevel())
   boundReadBuffers()
   const bearerToken = process.env.AWS_BEARER_TOKEN_BEDROCK
-  const starting = startSluice(config, log, { bearerToken })
+  const starting = startSluice(config, log, { bearerToken, otel: process.env })
   stopOnSignals(async graceMs => (await starting).stop(graceMs), config.server.drainMs, log)
   const sluice = await starting.catch(startFault)
   process.on('SIGHUP', () => reload(sluice, file, log))

@@ -1,5 +1,4 @@
 // What operators are told: whether it can serve, and how everything stands.
-
 import type { Core } from './core.ts'
 import { adviceOn } from './domain/advice.ts'
 import type { Ledger } from './gateway/ports.ts'

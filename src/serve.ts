@@ -7,6 +7,7 @@ import type { Book } from './gateway/book.ts'
 import { buildApp } from './http/app.ts'
 import type { DataPlaneParts } from './http/dataPlane.ts'
 import { Doorkeeper } from './http/doorkeeper.ts'
+import { REFUSAL_SHAPES } from './http/refusals.ts'
 import { openIdentities } from './identity/open.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
 import { readiness, statusOf } from './operatorViews.ts'
@@ -15,6 +16,8 @@ import type { RunningSimulator } from './simulator/server.ts'
 import { type BuiltStages, buildStages } from './stages.ts'
 import { newId, systemClock } from './system.ts'
 import type { Logger } from './telemetry/log.ts'
+import { startTracing, type Tracing } from './telemetry/tracing.ts'
+import { VERSION } from './version.ts'
 
 export interface Sluice {
   url: string
@@ -36,16 +39,23 @@ export interface Sluice {
 export interface Environment {
   /** AWS_BEARER_TOKEN_BEDROCK */
   bearerToken?: string | undefined
+  /** The process's environment, whose OTEL_* say whether and how to trace; absent: nothing is traced. */
+  otel?: NodeJS.ProcessEnv
 }
 
 export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
   const port = portOptions(config)
   const simulator = await startOwnSimulator(config)
   const live = liveSettings(config)
-  const core = await buildCore(config, live, log, {
-    simulatorUrl: simulator?.url,
-    bearerToken: environment.bearerToken,
+  const tracing = await startTracing(environment.otel ?? {}, {
+    log,
+    clock: systemClock,
+    version: VERSION,
+    instanceId: newId(),
+    statusOf: code => REFUSAL_SHAPES[code].status,
   })
+  const farSide = { simulatorUrl: simulator?.url, bearerToken: environment.bearerToken }
+  const core = await buildCore(config, live, log, farSide, tracing?.tracer)
   const { book, ledger, metrics } = core
   const fault = (error: unknown) => log.error({ error: faultText(error) }, 'fault')
   const stages = buildStages(
@@ -68,7 +78,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     await app.listen({ host: config.server.host, port: config.server.port })
   } catch (error) {
     // A start that failed must leave nothing behind that keeps the process alive.
-    await close(core, stages, simulator)
+    await close(core, stages, simulator, tracing)
     throw error
   }
   const { port: boundPort } = app.server.address() as AddressInfo
@@ -85,7 +95,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     async stop(graceMs) {
       draining = true
       const cut = await drain(app, book, graceMs)
-      await close(core, stages, simulator)
+      await close(core, stages, simulator, tracing)
       return cut
     },
   }
@@ -122,10 +132,16 @@ async function drain(app: ReturnType<typeof buildApp>, book: Book, graceMs: numb
   return cut
 }
 
-async function close(core: Core, stages: BuiltStages, simulator: RunningSimulator | undefined): Promise<void> {
+async function close(
+  core: Core,
+  stages: BuiltStages,
+  simulator: RunningSimulator | undefined,
+  tracing: Tracing | undefined,
+): Promise<void> {
   await stages.close()
   await core.close()
   await simulator?.close()
+  await tracing?.close()
 }
 
 function portOptions(config: Config) {

@@ -13,6 +13,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const REFERENCE = 'docs/reference.md'
 const CONFIGURATION = 'docs/configuration.md'
 const METRICS = 'docs/metrics.md'
+const TRACING = 'docs/tracing.md'
 
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 
@@ -78,6 +79,12 @@ test('docs/metrics.md lists every alert with its severity and patience, and no o
   assert.deepEqual(documented, real)
 })
 
+test('docs/tracing.md lists every attribute that spans are given, and no other', () => {
+  const named = read('src/telemetry/tracingSpans.ts').matchAll(/'((?:http|error|cloud|gen_ai|sluice)\.[a-z_.]+)'/g)
+  const documented = firstCells(TRACING, 'Attributes').map(([name]) => name!)
+  assert.deepEqual(documented.toSorted(), [...new Set([...named].map(match => match[1]!))].toSorted())
+})
+
 test('every file that a document links to exists', () => {
   const documents = [
     'README.md',
@@ -89,6 +96,7 @@ test('every file that a document links to exists', () => {
     'docs/benchmarks.md',
     'docs/limits.md',
     METRICS,
+    TRACING,
   ]
   const broken = documents.flatMap(document =>
     [...read(document).matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)]

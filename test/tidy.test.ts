@@ -34,6 +34,11 @@ const PACKAGE_ROOMS: Record<string, string[]> = {
   'image-size': ['wire'],
   ioredis: ['redis'],
   pino: ['telemetry'],
+  '@opentelemetry/api': ['telemetry'],
+  '@opentelemetry/core': ['telemetry'],
+  '@opentelemetry/exporter-trace-otlp-proto': ['telemetry'],
+  '@opentelemetry/resources': ['telemetry'],
+  '@opentelemetry/sdk-trace-base': ['telemetry'],
   'prom-client': ['telemetry'],
   yaml: ['config'],
   zod: ['config'],
@@ -66,7 +71,7 @@ const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
 
 function readFile(path: string): File {
   const text = readFileSync(join(SRC, path), 'utf8')
-  const specifiers = [...text.matchAll(/(?:from|import)\s+'([^']+)'/g)].map(match => match[1]!)
+  const specifiers = [...text.matchAll(/(?:from\s+|import\s+|import\()'([^']+)'/g)].map(match => match[1]!)
   return {
     path,
     room: path.includes('/') ? path.slice(0, path.indexOf('/')) : undefined,

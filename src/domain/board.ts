@@ -2,7 +2,15 @@
 // decides for all. The law that decides is the leader's (steering.ts); what must not wait for it is done here: a pool that
 // fails too often in a row is shut by the report that says so. Its twin in Redis does the same.
 import { OPEN_TO_ALL, type Pool, SHUT } from './pool.ts'
-import { LEASE_MS, type PoolCounts, type PoolNews, type PoolReport, type Report, type Steering } from './poolReport.ts'
+import {
+  LEASE_MS,
+  noCounts,
+  type PoolCounts,
+  type PoolNews,
+  type PoolReport,
+  type Report,
+  type Steering,
+} from './poolReport.ts'
 import type { PoolChange } from './room.ts'
 import type { WaitingRoom } from './waitingRoom.ts'
 
@@ -91,7 +99,7 @@ export class Board {
     const tally = this.#tallies.get(name)!
     const { counts, failedInRow } = tally
     const report = { pool: name, counts, failedInRow, gate, limited: { ...limited }, fill }
-    tally.counts = newTally().counts
+    tally.counts = noCounts()
     limited.requests = false
     limited.tokens = false
     return report
@@ -99,11 +107,5 @@ export class Board {
 }
 
 function newTally(): Tally {
-  const throttled = { throttledRequests: 0, throttledTokens: 0, throttledUnclear: 0 }
-  return {
-    counts: { sent: 0, accepted: 0, ...throttled, succeeded: 0, failed: 0, unheard: 0, tokens: 0 },
-    failedInRow: 0,
-    rowSinceMs: 0,
-    failures: 0,
-  }
+  return { counts: noCounts(), failedInRow: 0, rowSinceMs: 0, failures: 0 }
 }

@@ -24,11 +24,28 @@ export interface PoolCounts {
   tokens: number
 }
 
+export function noCounts(): PoolCounts {
+  return {
+    sent: 0,
+    accepted: 0,
+    throttledRequests: 0,
+    throttledTokens: 0,
+    throttledUnclear: 0,
+    succeeded: 0,
+    failed: 0,
+    unheard: 0,
+    tokens: 0,
+  }
+}
+
 /** One gateway's report on one pool. */
 export interface PoolNews {
   pool: string
   counts: PoolCounts
-  /** Failures since this gateway's last success there. They add to those in a row of all, which a success ends. */
+  /**
+   * Failures in a row since the last report, which add to those of all gateways: the one that began this gateway's row, and
+   * those of calls sent since. A call sent since that came out well ends the row.
+   */
   failedInRow: number
   /**
    * How long ago the youngest call was sent that came out well since the last report: it was answered, or has not failed for

@@ -5,6 +5,7 @@ import type { Refusal } from '../domain/refusal.ts'
 import type { Answer, Finished, FlowControl, Notes, Receiver, ThrottleSubject, WholeReply } from './ports.ts'
 import type { Presence } from './presence.ts'
 import type { SendSignal } from './signals.ts'
+import type { SendEnding } from './tracePorts.ts'
 
 /** Bedrock's own words, or ours when it said nothing. */
 type Held = { reply: WholeReply } | { refusal: Refusal; sent: boolean }
@@ -196,6 +197,21 @@ export class Attempt implements Receiver {
       run.status = state.status
       run.refusal = state.refusal
     }
+  }
+
+  /** What a trace tells of it, once it is over. */
+  get ending(): SendEnding {
+    const state = this.#state
+    if (state.kind === 'answered')
+      return {
+        status: state.status,
+        usage: state.usage,
+        ...(state.exception !== undefined && { failure: state.exception }),
+      }
+    if (state.kind === 'cut') return { status: state.status, failure: state.refusal.code }
+    if (state.kind === 'throttled') return { status: state.reply.status, throttled: true }
+    if (state.kind !== 'failed') return { abandoned: true }
+    return 'reply' in state.held ? { status: state.held.reply.status } : { failure: state.held.refusal.code }
   }
 
   /** 4xx is no failure of Bedrock's. A throttle that was too long to hold back comes by here. */

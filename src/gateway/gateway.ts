@@ -64,6 +64,7 @@ export class Gateway implements Handler {
     const run = newRun(invocation, clock.nowMs())
     const { model, demand } = invocation
     retries.received(run.model)
+    invocation.trace?.waits(run.startedMs)
     const deadlineMs = run.startedMs + invocation.maxWaitMs
     if (model && demand) {
       const loop = control?.of(model.name)
@@ -146,6 +147,7 @@ export class Gateway implements Handler {
           attempt.deliver(run)
           return attempt
         }
+        invocation.trace?.waits(run.startedMs)
         decision = await ledger.requeue(ask, invocation.presence)
       } else if (await this.#isToRepeat(attempt, errand)) {
         run.chargedTokens = attempt.chargesNothing ? 0 : ask.tokens
@@ -185,7 +187,9 @@ export class Gateway implements Handler {
     if (attempt.isDoubtful && invocation.request.operation.name === 'StartAsyncInvoke') return false
     const { model, attempts, retries } = run
     const failure = { model, headers: attempt.heldHeaders, attempts, retries, deadlineMs }
-    return this.#parts.retries.backoff(failure, invocation.presence)
+    const mayRepeat = await this.#parts.retries.backoff(failure, invocation.presence)
+    if (mayRepeat) invocation.trace?.waits(run.startedMs)
+    return mayRepeat
   }
 
   /** Through the send stage, and out of it however the call ends. */
@@ -227,9 +231,12 @@ export class Gateway implements Handler {
       run.firstByteMs = Math.max(0, clock.nowMs() - sentMs)
     }
     const attempt = new Attempt(answer, notes, onFirstByte, run.signal)
-    await attempt.over(invocation.presence, () => upstream.send(pool, invocation.request, attempt))
+    const trace = invocation.trace?.sends(pool, run.attempts, sentMs, invocation.request)
+    const request = trace ? { ...invocation.request, headers: trace.headers } : invocation.request
+    await attempt.over(invocation.presence, () => upstream.send(pool, request, attempt))
     run.sendingMs += Math.max(0, clock.nowMs() - sentMs)
     attempt.report(run)
+    trace?.ended({ ...attempt.ending, firstByteMs: run.firstByteMs })
     return attempt
   }
 }

@@ -7,7 +7,8 @@ import type { InputEstimate } from '../domain/estimate.ts'
 import type { Denial, LimitKind, LimitSettings } from '../domain/limits/clientLimits.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { ClientLimits, RateLimitNote } from './limitPorts.ts'
-import type { Answer, Finished, FlowControl, Handler, Invocation, Notes } from './ports.ts'
+import { NotedAnswer } from './notedAnswer.ts'
+import type { Answer, Finished, Handler, Invocation } from './ports.ts'
 import { priceOf } from './price.ts'
 import { policyText, rateLimitNote } from './rateLimit.ts'
 import { newRun } from './run.ts'
@@ -52,14 +53,15 @@ export class Limited implements Handler {
     const askedMs = clock.nowMs()
     const admission = await limits.take(client, settings, tokens, invocation.id)
     const decidedMs = clock.nowMs()
-    const note = (): RateLimitNote => rateLimitNote(policy, admission.levels, clock.nowMs() - decidedMs)
+    // How the client stands with its limits, told with whatever it is answered.
+    const note = () => rateLimitNote(policy, admission.levels, clock.nowMs() - decidedMs)
     if (admission.kind === 'refused') {
       const refusal = refusalOf(client, settings, admission.denial, tokens)
       return this.#refuse(invocation, answer, admission.denial.over, refusal, note(), askedMs)
     }
     let chargedTokens = tokens
     try {
-      const run = await inner.handle(invocation, new NotedAnswer(answer, note))
+      const run = await inner.handle(invocation, new NotedAnswer(answer, () => ({ rateLimit: note() })))
       chargedTokens = run.chargedTokens
       return run
     } finally {
@@ -87,37 +89,6 @@ export class Limited implements Handler {
     const run = newRun(invocation, startedMs)
     const totalMs = Math.max(0, this.#parts.clock.nowMs() - startedMs)
     return { ...run, outcome: 'refused', refusal, totalMs }
-  }
-}
-
-/** Tells the client, with whatever it is answered, how it stands with its limits. */
-class NotedAnswer implements Answer {
-  readonly #answer: Answer
-  readonly #note: () => RateLimitNote
-
-  constructor(answer: Answer, note: () => RateLimitNote) {
-    this.#answer = answer
-    this.#note = note
-  }
-
-  head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
-    this.#answer.head(status, headers, { ...notes, rateLimit: this.#note() }, flow)
-  }
-
-  data(chunk: Buffer): void {
-    this.#answer.data(chunk)
-  }
-
-  end(): void {
-    this.#answer.end()
-  }
-
-  cut(): void {
-    this.#answer.cut()
-  }
-
-  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
-    this.#answer.refuse(refusal, { ...notes, rateLimit: this.#note() })
   }
 }
 

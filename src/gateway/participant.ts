@@ -3,6 +3,7 @@
 import type { Clock } from '../domain/clock.ts'
 import { admissionRefusal, type Refusal } from '../domain/refusal.ts'
 import type { Answer, Finished, FlowControl, Invocation, Notes } from './ports.ts'
+import { newRun } from './run.ts'
 
 /** How a part ends. `regroup`: without a byte, and somebody else is to lead. */
 export type PartEnd = 'ended' | 'cut' | 'refused' | 'left' | 'regroup'
@@ -154,26 +155,15 @@ export class Participant implements Answer {
   }
 
   #followed(end: PartEnd): Finished {
-    const { id, request, model, flow } = this.invocation
     return {
-      id,
-      operation: request.operation.name,
-      model: model?.name ?? 'none',
+      ...newRun(this.invocation, this.#arrivedMs),
       pool: this.#pool,
-      flow,
       outcome: OUTCOMES[end],
       status: this.#status,
       refusal: end === 'refused' ? this.#refusal : undefined,
       waitMs: this.#waitMs,
       firstByteMs: this.#firstByteMs,
       totalMs: Math.max(0, this.#clock.nowMs() - this.#arrivedMs),
-      attempts: 0,
-      throttledBy: [],
-      reservedTokens: 0,
-      chargedTokens: 0,
-      usage: undefined,
-      exception: undefined,
-      retries: 0,
       fallback: this.#notes?.fallback,
       coalesced: true,
     }

@@ -10,6 +10,7 @@ import type { Demand } from '../wire/demand.ts'
 import type { Operation } from '../wire/operations.ts'
 import type { RateLimitNote } from './limitPorts.ts'
 import type { Presence } from './presence.ts'
+import type { Trace } from './tracePorts.ts'
 
 /** One Bedrock call, stripped of HTTP. */
 export interface Invocation {
@@ -29,6 +30,12 @@ export interface Invocation {
   presence: Presence
   /** Told each time its turn has come, before the call is sent: whoever shares the call waits no longer either. */
   granted?: () => void
+  /** When its first byte came; absent: now. */
+  arrivedMs?: number
+  /** Of the trace that it belongs to, its client's or ours: 32 hex digits. */
+  traceId?: string | undefined
+  /** Absent: nobody traces it. */
+  trace?: Trace
 }
 
 /** The request as it came, less what was meant for Sluice. */
@@ -253,8 +260,8 @@ export interface Finished {
   fallback: FallbackKind | undefined
   /** It took part in another's call, and was charged nothing. */
   coalesced: boolean
-  /** Absent: it was not traced. */
-  traceId?: string
+  /** See Invocation. */
+  traceId?: string | undefined
 }
 
 export interface Observer {

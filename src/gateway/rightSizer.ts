@@ -3,10 +3,10 @@
 // where tokens are scarce the caps of the `low` class shrink. Nothing else about a request changes.
 import type { ModelSettings } from '../domain/model.ts'
 import { OutputSizes } from '../domain/outputSizes.ts'
-import type { Refusal } from '../domain/refusal.ts'
 import { capOutput } from '../wire/capRewrite.ts'
 import type { Demand } from '../wire/demand.ts'
-import type { Answer, Finished, FlowControl, Handler, Invocation, Notes } from './ports.ts'
+import { NotedAnswer } from './notedAnswer.ts'
+import type { Answer, Finished, Handler, Invocation } from './ports.ts'
 
 export type CapKind = 'learned' | 'fixed' | 'shrunk'
 
@@ -55,7 +55,9 @@ export class RightSizer implements Handler {
     const cap = this.#capped(invocation, model, demand)
     if (!cap) return handler.handle(invocation, answer)
     capped(model.name, cap.kind, cap.wanted)
-    const run = await handler.handle(cap.invocation, new CapTold(answer, cap.tokens))
+    // The client hears what its answer was bounded to.
+    const told = new NotedAnswer(answer, notes => notes && { outputCap: cap.tokens })
+    const run = await handler.handle(cap.invocation, told)
     // Only those teach for whom it is learned: not answers that the client or a shortage has bounded, nor embeddings.
     if (cap.kind === 'learned') this.#learn(model, demand, run, cap.tokens)
     return run
@@ -110,36 +112,5 @@ function withCap(
       demand: { ...demand, outputCap: rewrite.tokens * demand.answers },
       request: { ...request, body: rewrite.body },
     },
-  }
-}
-
-/** The client hears what its answer was bounded to. */
-class CapTold implements Answer {
-  readonly #answer: Answer
-  readonly #outputCap: number
-
-  constructor(answer: Answer, outputCap: number) {
-    this.#answer = answer
-    this.#outputCap = outputCap
-  }
-
-  head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
-    this.#answer.head(status, headers, { ...notes, outputCap: this.#outputCap }, flow)
-  }
-
-  data(chunk: Buffer): void {
-    this.#answer.data(chunk)
-  }
-
-  end(): void {
-    this.#answer.end()
-  }
-
-  cut(): void {
-    this.#answer.cut()
-  }
-
-  refuse(refusal: Refusal, notes?: Partial<Notes>): void {
-    this.#answer.refuse(refusal, notes && { ...notes, outputCap: this.#outputCap })
   }
 }

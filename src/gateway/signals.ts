@@ -1,7 +1,7 @@
 // What became of the calls sent to a model's pools since this gateway last reported: a few additions a call and no timer. A
 // call that nobody has throttled for a while counts as accepted; the young ones stand in a queue until then.
 import type { Clock } from '../domain/clock.ts'
-import { ACCEPTED_AFTER_MS, type PoolCounts, type PoolNews } from '../domain/poolReport.ts'
+import { ACCEPTED_AFTER_MS, noCounts, type PoolCounts, type PoolNews } from '../domain/poolReport.ts'
 import type { ThrottleSubject } from './ports.ts'
 
 /** Sends of one pool that may be young at once; beyond it the oldest counts as accepted already. */
@@ -212,19 +212,5 @@ export class SendSignal {
     if (this.#isThrottled || tokens === this.#tokens) return
     this.#tally.add('tokens', tokens - this.#tokens)
     this.#tokens = tokens
-  }
-}
-
-function noCounts(): PoolCounts {
-  return {
-    sent: 0,
-    accepted: 0,
-    throttledRequests: 0,
-    throttledTokens: 0,
-    throttledUnclear: 0,
-    succeeded: 0,
-    failed: 0,
-    unheard: 0,
-    tokens: 0,
   }
 }

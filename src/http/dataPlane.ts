@@ -18,6 +18,7 @@ import type { Admission, Doorkeeper } from './doorkeeper.ts'
 import type { Place, Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
 import { declaredBytes, discardBody, readBody } from './requestBody.ts'
+import { traceIdOf } from './traceparent.ts'
 
 export interface DataPlaneParts {
   book: Book
@@ -43,6 +44,7 @@ export type DataPlane = (request: Request, response: Response, invite?: () => vo
 export function createDataPlane(parts: DataPlaneParts): DataPlane {
   return async (request, response, invite) => {
     const id = parts.newId()
+    const arrivedMs = parts.clock.nowMs()
     // Listens from the start: a client may leave while it is identified, or while its body is still on the way. Once it is
     // answered, nobody asks.
     const presence = new Presence()
@@ -65,7 +67,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
         refuseEarly(parts, request, response, id, parsed, operation)
         return
       }
-      const invocation = invocationOf(request, caller, parsed, id, presence)
+      const invocation = invocationOf(request, caller, parsed, { id, arrivedMs, presence })
       await parts.book.handle(invocation, new ClientAnswer(response, operation.dialect, id, parts))
     } finally {
       caller.place.release()
@@ -122,12 +124,12 @@ function invocationOf(
   request: Request,
   caller: Caller,
   { body, model, modelId, demand }: Parsed,
-  id: string,
-  presence: Presence,
+  own: Pick<Invocation, 'id' | 'arrivedMs' | 'presence'>,
 ): Invocation {
   const sdkInvocationId = sdkInvocationIdOf(request)
   return {
-    id,
+    ...own,
+    traceId: traceIdOf(request.headers.traceparent),
     ...(model && { model }),
     ...(demand && { demand }),
     flow: caller.flow,
@@ -140,7 +142,6 @@ function invocationOf(
       headers: request.rawHeaders,
       body,
     },
-    presence,
   }
 }
 

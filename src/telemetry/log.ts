@@ -21,6 +21,7 @@ export function logFinished(log: Logger, run: Finished): void {
   log[level](
     {
       requestId: run.id,
+      traceId: run.traceId,
       operation: run.operation,
       model: run.model,
       pool: run.pool,

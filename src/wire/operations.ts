@@ -21,6 +21,8 @@ export type OperationName =
 export interface Operation {
   name: OperationName
   method: 'GET' | 'POST'
+  /** Its path, with `{id}` in place of every id. */
+  route: string
   /** Whether it draws on the requests and tokens quotas. */
   metered: boolean
   /** Whose error body its clients parse; all of them carry Bedrock's `message` too. */
@@ -46,13 +48,15 @@ export type RouteMatch =
 type Template = (string | typeof ID)[]
 const ID = Symbol('one percent-decoded segment')
 
-function operation(name: OperationName, method: Operation['method'], rest: Partial<Operation> = {}): Operation {
+type Named = Omit<Operation, 'route'>
+
+function operation(name: OperationName, method: Operation['method'], rest: Partial<Named> = {}): Named {
   return { name, method, metered: false, dialect: 'bedrock', plane: 'runtime', modelIn: 'nowhere', ...rest }
 }
 
 const INVOCATION = { metered: true, modelIn: 'path' } as const
 
-const TABLE: [Template, Operation][] = [
+const OPERATIONS: [Template, Named][] = [
   [['model', ID, 'invoke'], operation('InvokeModel', 'POST', INVOCATION)],
   [['model', ID, 'invoke-with-response-stream'], operation('InvokeModelWithResponseStream', 'POST', INVOCATION)],
   [['model', ID, 'converse'], operation('Converse', 'POST', INVOCATION)],
@@ -78,6 +82,11 @@ const TABLE: [Template, Operation][] = [
   [['inference-profiles'], operation('ListInferenceProfiles', 'GET', { plane: 'control' })],
   [['inference-profiles', ID], operation('GetInferenceProfile', 'GET', { plane: 'control' })],
 ]
+
+const TABLE = OPERATIONS.map(([template, named]): [Template, Operation] => {
+  const route = template.map(part => `/${part === ID ? '{id}' : part}`).join('')
+  return [template, { ...named, route }]
+})
 
 /** Bedrock's own bound on a modelId (botocore's pattern). */
 const MAX_ID_CHARS = 2048

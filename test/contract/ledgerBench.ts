@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import type { ModelSettings, Priority } from '../../src/domain/model.ts'
-import type { PoolCounts, Report, Steering } from '../../src/domain/poolReport.ts'
+import { noCounts, type PoolCounts, type Report, type Steering } from '../../src/domain/poolReport.ts'
 import type { AdmissionSettings, Ask, Decision, Ledger, ModelStatus } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
 import { systemClock } from '../../src/system.ts'
@@ -54,17 +54,7 @@ const STILL_BURST = 0.9
 const TORRENT = 60_000_000
 const LONG_MS = 1e9
 
-const NOTHING: PoolCounts = {
-  sent: 0,
-  accepted: 0,
-  throttledRequests: 0,
-  throttledTokens: 0,
-  throttledUnclear: 0,
-  succeeded: 0,
-  failed: 0,
-  unheard: 0,
-  tokens: 0,
-}
+const NOTHING = noCounts()
 
 let models = 0
 

@@ -12,17 +12,9 @@ import {
 } from '../../src/domain/breaker.ts'
 import { OPEN_TO_ALL, SHUT } from '../../src/domain/pool.ts'
 import { seededDice } from '../../src/simulator/dice.ts'
+import { BREAKER } from '../support/pushback.ts'
 import { seeded } from '../support/seeds.ts'
 
-const SETTINGS = {
-  failures: 5,
-  failureShare: 0.5,
-  minCalls: 20,
-  windowMs: 30_000,
-  shutMs: 5_000,
-  longestShutMs: 60_000,
-  rampMs: 30_000,
-}
 const QUIET = { accepted: 0, throttled: 0, succeeded: 0, failed: 0, unheard: 0, failedInRow: 0 }
 const FAILED = { failed: 5, failedInRow: 5 }
 
@@ -34,10 +26,10 @@ class Bench {
   reasons: BreakerReason[] = []
   /** Every gate told. */
   told: number[] = []
-  readonly settings: typeof SETTINGS
+  readonly settings: typeof BREAKER
 
-  constructor(settings: Partial<typeof SETTINGS> = {}) {
-    this.settings = { ...SETTINGS, ...settings }
+  constructor(settings: Partial<typeof BREAKER> = {}) {
+    this.settings = { ...BREAKER, ...settings }
   }
 
   /** `roll`: what the dice show; 0 leaves a shut time whole. */
@@ -159,7 +151,7 @@ test('a probe that fails shuts it for twice as long, up to the longest; a whole 
 test('where calls fail now and then anyway, only a row that chance would hardly bring about shuts it', () => {
   const rowAt = (failed: number, of: number) => {
     const bench = new Bench().step({ succeeded: of - failed, failed, failedInRow: 0 })
-    return failuresToShut(bench.state, 0, SETTINGS)
+    return failuresToShut(bench.state, 0, BREAKER)
   }
   assert.deepEqual([rowAt(0, 1000), rowAt(50, 1000), rowAt(3, 10)], [5, 5, 5])
   assert.deepEqual([rowAt(200, 1000), rowAt(300, 1000), rowAt(480, 1000)], [8, 10, 16])
@@ -208,7 +200,7 @@ test('calls from before that end well while it is shut do not open it', () => {
 test('it ramps from a quarter to the whole in 30 s; a trip meanwhile counts as one more', () => {
   const bench = new Bench().probing()
   for (const probes of [1, 3, 10]) bench.sendProbes().step({ succeeded: probes })
-  const part = () => admittedPart(bench.state, SETTINGS, bench.nowMs)
+  const part = () => admittedPart(bench.state, BREAKER, bench.nowMs)
   assert.equal(part(), 0.25)
   bench.step({}, 15_000)
   assert.equal(part(), 0.625)
@@ -302,7 +294,7 @@ test('whatever happens: probes out never pass 1, 3, 10 and one a minute, shut ti
           assert.equal(gate, OPEN_TO_ALL)
           assert.ok(state.recent.slots.length <= 10)
         }
-        const part = admittedPart(state, SETTINGS, bench.nowMs)
+        const part = admittedPart(state, BREAKER, bench.nowMs)
         assert.ok(part >= 0.25 && part <= 1)
       }
     }),

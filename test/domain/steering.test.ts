@@ -3,33 +3,16 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { MOST_POOLS } from '../../src/config/modelSchema.ts'
 import { OPEN_TO_ALL, SHUT } from '../../src/domain/pool.ts'
-import { MOST_STATE, type PoolCounts, type PoolReport } from '../../src/domain/poolReport.ts'
+import { MOST_STATE, noCounts, type PoolCounts, type PoolReport } from '../../src/domain/poolReport.ts'
 import { type SteeringEvent, type SteeringSettings, standings, steer } from '../../src/domain/steering.ts'
+import { AIMD, BREAKER } from '../support/pushback.ts'
 import { seeded } from '../support/seeds.ts'
 
-const NOTHING: PoolCounts = {
-  sent: 0,
-  accepted: 0,
-  throttledRequests: 0,
-  throttledTokens: 0,
-  throttledUnclear: 0,
-  succeeded: 0,
-  failed: 0,
-  unheard: 0,
-  tokens: 0,
-}
+const NOTHING = noCounts()
 const SETTINGS: SteeringSettings = {
   pace: 'adaptive',
-  aimd: { start: 100, min: 10, max: 200, increase: 1.1, successes: 100, decrease: 0.5 },
-  breaker: {
-    failures: 5,
-    failureShare: 0.5,
-    minCalls: 20,
-    windowMs: 30_000,
-    shutMs: 5_000,
-    longestShutMs: 60_000,
-    rampMs: 30_000,
-  },
+  aimd: AIMD,
+  breaker: BREAKER,
   pools: [{ name: 'p', requestsPerMinute: 600, tokensPerMinute: 600_000 }],
 }
 const START_MS = 1_000_000

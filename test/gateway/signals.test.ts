@@ -2,22 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { PoolCounts } from '../../src/domain/poolReport.ts'
+import { noCounts, type PoolCounts } from '../../src/domain/poolReport.ts'
 import { type SendSignal, Signals } from '../../src/gateway/signals.ts'
 import { seeded } from '../support/seeds.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
-const NOTHING: PoolCounts = {
-  sent: 0,
-  accepted: 0,
-  throttledRequests: 0,
-  throttledTokens: 0,
-  throttledUnclear: 0,
-  succeeded: 0,
-  failed: 0,
-  unheard: 0,
-  tokens: 0,
-}
+const NOTHING = noCounts()
 
 function setting() {
   const clock = new VirtualClock()

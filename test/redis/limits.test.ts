@@ -1,7 +1,7 @@
 // Limits in Redis beside the contract: equal to memory on random histories, exact under parallel connections, leases of
 // gateways that die, standing alone, and what is kept.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
@@ -14,6 +14,7 @@ import { clientPrefix } from '../../src/redis/keys.ts'
 import { LEASE_MS, RedisClientLimits } from '../../src/redis/limits.ts'
 import { systemClock } from '../../src/system.ts'
 import { StoryClock } from '../contract/limitsBench.ts'
+import { assertLuaStyle } from '../support/luaStyle.ts'
 import { upLink } from '../support/redisLinks.ts'
 import { startRedis, type TestRedis } from '../support/redisServer.ts'
 import { seeded } from '../support/seeds.ts'
@@ -275,25 +276,8 @@ function keysToldOf(): RegExp[] {
 
 const FOLDER = new URL('../../src/redis/limitScripts/', import.meta.url)
 
-test('scripts open with their idea, verbs with KEYS, ARGV and replies; no number becomes text with 14 digits', () => {
-  const files = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.lua'))
-  assert.ok(files.length >= 10)
-  for (const name of files) {
-    const lines = readFileSync(new URL(name, FOLDER), 'utf8').split('\n')
-    const header = lines
-      .slice(
-        0,
-        lines.findIndex(line => !line.startsWith('--')),
-      )
-      .join('\n')
-    assert.ok(header.length > 40, `${name} opens without its idea`)
-    if (!name.includes('/')) assert.match(header, /KEYS\[1\].*ARGV\[1\].*replies/s, name)
-    for (const [at, line] of lines.entries()) {
-      assert.ok(line.length <= (/^\s*--/.test(line) ? 130 : 120), `${name}:${at + 1} is too long`)
-      const code = line.replace(/--.*/, '').replace(/PREFIX \.\. '[a-z:-]+'/, '')
-      assert.doesNotMatch(code, /\.\.|tostring|cjson|cmsgpack|table\.concat/, `${name}:${at + 1}`)
-    }
-  }
+test('scripts open with their idea, verbs with KEYS, ARGV and replies; files, lines and functions are short; no number becomes text', () => {
+  assert.ok(assertLuaStyle(FOLDER, /PREFIX \.\. '[a-z:-]+'/) >= 10)
 })
 
 test('a process forgets the clients that are no longer in the config, and no other', () => {

@@ -1,13 +1,14 @@
 // What the scripts do beside what the engine does (twin.test.ts): errors, outboxes and hints, settings, keys, and how their
 // text is written.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { after, before, beforeEach, test } from 'node:test'
 import { Redis } from 'ioredis'
 import { grantsChannel, roomPrefix } from '../../src/redis/keys.ts'
 import { readSnapshot } from '../../src/redis/roomStatus.ts'
 import type { ScriptReply } from '../../src/redis/script.ts'
 import { SCRIPTS } from '../../src/redis/scripts.ts'
+import { assertLuaStyle } from '../support/luaStyle.ts'
 import { startRedis, type TestRedis } from '../support/redisServer.ts'
 import { until } from '../support/wire.ts'
 import type { Reply } from './twinRoom.ts'
@@ -259,44 +260,6 @@ test('every key is one that names.lua tells of, shares the model’s tag, and on
   }
 })
 
-const files = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.lua'))
-
-test('no number becomes text with 14 digits: `..` only makes key names, no tostring, no cjson', () => {
-  const faults = files.flatMap(name =>
-    readFileSync(new URL(name, FOLDER), 'utf8')
-      .split('\n')
-      .map(line =>
-        line
-          .replace(/--.*/, '')
-          .replace(/PREFIX \.\. '[a-z-]+'/g, '')
-          .replace(/\.\.\./g, ''),
-      )
-      .flatMap((code, index) =>
-        /\.\.|tostring|cjson|cmsgpack|table\.concat/.test(code) ? [`${name}:${index + 1}: ${code}`] : [],
-      ),
-  )
-  assert.deepEqual(faults, [])
-})
-
-test('every script opens with its idea, verbs with KEYS, ARGV and replies; files and functions stay short', () => {
-  for (const name of files) {
-    const lines = readFileSync(new URL(name, FOLDER), 'utf8').split('\n')
-    const header = lines
-      .slice(
-        0,
-        lines.findIndex(line => !line.startsWith('--')),
-      )
-      .join('\n')
-    assert.ok(header.length > 40, `${name} opens without its idea`)
-    if (!name.includes('/')) assert.match(header, /KEYS\[1\].*ARGV\[1\].*replies/s, name)
-    assert.ok(lines.length <= 300, `${name} has ${lines.length} lines`)
-    const wide = lines.findIndex(line => line.length > (/^\s*--/.test(line) ? 130 : 120))
-    assert.equal(wide, -1, `${name}:${wide + 1} is too long`)
-    for (const [start, line] of lines.entries()) {
-      const indent = /^(\s*)(local )?function /.exec(line)?.[1]
-      if (indent === undefined) continue
-      const length = lines.slice(start).findIndex(other => other.startsWith(`${indent}end`))
-      assert.ok(length <= 60, `${name}:${start + 1} runs for ${length} lines`)
-    }
-  }
+test('scripts open with their idea, verbs with KEYS, ARGV and replies; files, lines and functions are short; no number becomes text', () => {
+  assert.ok(assertLuaStyle(FOLDER, /PREFIX \.\. '[a-z-]+'/g) > 0)
 })

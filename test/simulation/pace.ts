@@ -6,6 +6,7 @@ import type { Dimension } from '../../src/domain/pool.ts'
 import { STEP_MS } from '../../src/domain/poolReport.ts'
 import { type SteeringSettings, steer } from '../../src/domain/steering.ts'
 import { seededDice } from '../../src/simulator/dice.ts'
+import { AIMD, BREAKER } from '../support/pushback.ts'
 import { AwsCubic } from './awsCubic.ts'
 import { type Figures, means } from './figures.ts'
 import type { Window } from './hiddenQuota.ts'
@@ -42,17 +43,6 @@ export const PACE_SCENARIOS = {
 } as const satisfies Record<string, Omit<SetUp, 'window'>>
 export type PaceScenario = keyof typeof PACE_SCENARIOS
 
-/** As the config has them unless it says otherwise. */
-export const BREAKER = {
-  failures: 5,
-  failureShare: 0.5,
-  minCalls: 20,
-  windowMs: 30_000,
-  shutMs: 5_000,
-  longestShutMs: 60_000,
-  rampMs: 30_000,
-}
-export const AIMD = { start: 100, min: 10, max: 200, increase: 1.1, successes: 100, decrease: 0.5 }
 export function runPace(scenario: PaceScenario, law: LawName, window: Window, seed: number, unclear = 0): Figures {
   const setUp: SetUp = { ...PACE_SCENARIOS[scenario], window, unclear }
   const isAws = law === 'aws-sdk'

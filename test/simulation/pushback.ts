@@ -4,7 +4,7 @@
 // (reference/pace.mjs), so that its figures compare.
 import type { Dimension, PoolQuota } from '../../src/domain/pool.ts'
 import { OPEN_TO_ALL, Pool, SHUT, TRIFLE } from '../../src/domain/pool.ts'
-import { ACCEPTED_AFTER_MS, type PoolCounts, type PoolReport, STEP_MS } from '../../src/domain/poolReport.ts'
+import { ACCEPTED_AFTER_MS, noCounts, type PoolCounts, type PoolReport, STEP_MS } from '../../src/domain/poolReport.ts'
 import { type Held, HiddenQuota, type Window } from './hiddenQuota.ts'
 import { bindingOf, chargedTokens, drawRequest, type Mix, type Quota, type Request, reservedTokens } from './mixes.ts'
 import { VirtualTime } from './virtualTime.ts'
@@ -69,8 +69,8 @@ export class Pushback {
   readonly #steerer: Steerer
   readonly #pool: Pool
   readonly #hidden: Record<Dimension, HiddenQuota>
-  readonly #gateways = Array.from({ length: GATEWAYS }, () => ({ counts: nothing(), failedInRow: 0 }))
-  #board = nothing()
+  readonly #gateways = Array.from({ length: GATEWAYS }, () => ({ counts: noCounts(), failedInRow: 0 }))
+  #board = noCounts()
   #failedInRow = 0
   #limited = { requests: false, tokens: false }
   #mix: Mix
@@ -217,7 +217,7 @@ export class Pushback {
   #report(index: number): void {
     const gateway = this.#gateways[index]!
     const { counts, failedInRow } = gateway
-    gateway.counts = nothing()
+    gateway.counts = noCounts()
     gateway.failedInRow = 0
     for (const name of Object.keys(counts) as (keyof PoolCounts)[]) this.#board[name] += counts[name]
     this.#failedInRow = counts.succeeded > 0 ? failedInRow : this.#failedInRow + failedInRow
@@ -239,26 +239,12 @@ export class Pushback {
       limited: this.#limited,
       fill: { requests: fill(requests), tokens: fill(tokens) },
     }
-    this.#board = nothing()
+    this.#board = noCounts()
     this.#limited = { requests: false, tokens: false }
     const { believed, gate: told, cuts } = this.#steerer.step(report, nowMs)
     this.passed.falseCuts += cuts.filter(one => one !== bindingOf(this.#mix, this.#setUp.hidden)).length
     if (believed) this.#pool.pace(believed, nowMs)
     if (told !== undefined) this.#pool.gate = told
     this.#pump()
-  }
-}
-
-function nothing(): PoolCounts {
-  return {
-    sent: 0,
-    accepted: 0,
-    throttledRequests: 0,
-    throttledTokens: 0,
-    throttledUnclear: 0,
-    succeeded: 0,
-    failed: 0,
-    unheard: 0,
-    tokens: 0,
   }
 }

@@ -21,7 +21,7 @@ export interface ChildSluice {
 
 function environment(extra: Record<string, string>): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(
-    ([name]) => !/^(AWS_|NODE_TEST|HOST$|PORT$|SLUICE_|LOG_LEVEL|REDIS_URL$)/.test(name),
+    ([name]) => !/^(AWS_|NODE_TEST|HOST$|PORT$|SLUICE_|LOG_LEVEL|OTEL_|REDIS_URL$)/.test(name),
   )
   return {
     ...Object.fromEntries(own),

@@ -3,6 +3,7 @@ import type { Clock } from '../../src/domain/clock.ts'
 import { OPEN_TO_ALL } from '../../src/domain/pool.ts'
 import {
   LEASE_MS,
+  noCounts,
   type PoolCounts,
   type PoolNews,
   type PoolReport,
@@ -57,15 +58,15 @@ export class MemoryBoard {
     for (const { pool, counts, failedInRow } of news) {
       const before = this.#sums.get(pool)
       const row = counts.succeeded > 0 ? 0 : (before?.failedInRow ?? 0)
-      this.#sums.set(pool, { counts: added(before?.counts, counts), failedInRow: row + failedInRow })
+      this.#sums.set(pool, { counts: added(before?.counts ?? noCounts(), counts), failedInRow: row + failedInRow })
     }
     const gates = this.#pools.map(pool => ({ pool, gate: this.gateOf(pool) }))
     const report: Report = { nowMs, state: this.#state, gates }
     if (this.#lease.holder !== gateway && this.#lease.untilMs > nowMs) return report
     this.#lease = { holder: gateway, untilMs: nowMs + LEASE_MS }
     const pools = this.#pools.map((pool): PoolReport => {
-      const { counts = added(undefined, undefined), failedInRow = 0 } = this.#sums.get(pool) ?? {}
-      this.#sums.set(pool, { counts: added(undefined, undefined), failedInRow })
+      const { counts = noCounts(), failedInRow = 0 } = this.#sums.get(pool) ?? {}
+      this.#sums.set(pool, { counts: noCounts(), failedInRow })
       const limited = { requests: false, tokens: false }
       return { pool, counts, failedInRow, gate: this.gateOf(pool), limited, fill: { requests: 1, tokens: 1 } }
     })
@@ -80,17 +81,8 @@ export class MemoryBoard {
   }
 }
 
-function added(a: PoolCounts | undefined, b: PoolCounts | undefined): PoolCounts {
-  const sum = (counter: keyof PoolCounts) => (a?.[counter] ?? 0) + (b?.[counter] ?? 0)
-  return {
-    sent: sum('sent'),
-    accepted: sum('accepted'),
-    throttledRequests: sum('throttledRequests'),
-    throttledTokens: sum('throttledTokens'),
-    throttledUnclear: sum('throttledUnclear'),
-    succeeded: sum('succeeded'),
-    failed: sum('failed'),
-    unheard: sum('unheard'),
-    tokens: sum('tokens'),
-  }
+function added(a: PoolCounts, b: PoolCounts): PoolCounts {
+  const sum = noCounts()
+  for (const kind of Object.keys(sum) as (keyof PoolCounts)[]) sum[kind] = a[kind] + b[kind]
+  return sum
 }

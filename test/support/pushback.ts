@@ -13,6 +13,17 @@ export const RETRIES: RetrySettings = {
   budgetPerS: 1,
 }
 
+export const BREAKER = {
+  failures: 5,
+  failureShare: 0.5,
+  minCalls: 20,
+  windowMs: 30_000,
+  shutMs: 5_000,
+  longestShutMs: 60_000,
+  rampMs: 30_000,
+}
+export const AIMD = { start: 100, min: 10, max: 200, increase: 1.1, successes: 100, decrease: 0.5 }
+
 export interface Surroundings {
   clock: Clock
   dice: Dice
