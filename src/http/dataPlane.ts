@@ -55,7 +55,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
     }
     const { operation } = caller.route
     try {
-      if (presence.isGone) return
+      if (presence.isGone || isOver(response)) return
       invite?.()
       const read = await readBody(request, parts.maxBodyBytes, caller.place)
       if (read.kind === 'gone') return
@@ -71,6 +71,11 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       caller.place.release()
     }
   }
+}
+
+/** An HTTP/2 stream may be over before it says so, and what is written to it then throws. */
+function isOver(response: Response): boolean {
+  return !(response instanceof ServerResponse) && (response.stream.destroyed || response.stream.closed)
 }
 
 /** Whose body is worth reading, and has a place to be read into. */
