@@ -15,6 +15,7 @@ import { matchOperation, type Operation, type Route } from '../wire/operations.t
 import { bodyOf, ClientAnswer, writeHead } from './clientAnswer.ts'
 import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import type { Admission, Doorkeeper } from './doorkeeper.ts'
+import { doubtOf } from './framingDoubt.ts'
 import type { Place, Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
 import { declaredBytes, discardBody, readBody } from './requestBody.ts'
@@ -42,6 +43,7 @@ export type DataPlane = (request: Request, response: Response, invite?: () => vo
 
 export function createDataPlane(parts: DataPlaneParts): DataPlane {
   return async (request, response, invite) => {
+    if (isBehindDoubt(request)) return
     const id = parts.newId()
     // Listens from the start: a client may leave while it is identified, or while its body is still on the way. Once it is
     // answered, nobody asks.
@@ -73,6 +75,13 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
   }
 }
 
+/** Connections to be closed behind an answer; node has parsed what came with the request already. */
+const doubted = new WeakSet<object>()
+
+function isBehindDoubt(request: Request): boolean {
+  return request.httpVersionMajor === 1 && doubted.has(request.socket)
+}
+
 /** An HTTP/2 stream may be over before it says so, and what is written to it then throws. */
 function isOver(response: Response): boolean {
   return !(response instanceof ServerResponse) && (response.stream.destroyed || response.stream.closed)
@@ -92,7 +101,8 @@ type Turned = Caller | (Early & { operation?: Operation })
 /** All that can be said before a byte of the body has been read. */
 function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned> {
   const beganMs = parts.clock.nowMs()
-  if (request.httpVersion === '1.1' && request.headers.host === undefined) return noHost()
+  const doubt = doubtOf(request)
+  if (doubt !== undefined) return hangUp(request, doubt)
   const match = matchOperation(request.method ?? '', request.url ?? '')
   if (match.kind !== 'found') return unrouted(match, request)
   const place = (admission: Admission): Turned => {
@@ -218,9 +228,10 @@ function unrouted(match: Exclude<ReturnType<typeof matchOperation>, { kind: 'fou
   return { refusal: { code: 'method-not-allowed', message }, headers: ['allow', allowed] }
 }
 
-/** A client that leaves it out may mean another server: nothing more is taken from its connection. */
-function noHost(): Early {
-  return { ...malformed('The request has no host header.'), headers: ['connection', 'close'] }
+/** Another server may see another request in it, or another end of it: nothing more is taken from its connection. */
+function hangUp({ socket }: Request, message: string): Early {
+  doubted.add(socket)
+  return { ...malformed(message), headers: ['connection', 'close'] }
 }
 
 function malformed(message: string): Early {
