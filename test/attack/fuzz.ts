@@ -143,15 +143,30 @@ async function inFlight({ url }: ChildSluice): Promise<number> {
   return status.inFlight
 }
 
+/** A line of figures after so many. */
+const BY_HAND = 10_000
+
 async function byHand([count = '10000', seed = '1', protocol, index]: string[]): Promise<void> {
   const target = await startTarget()
   const from = Number(index ?? 0)
   for (const one of protocol ? [protocol as Protocol] : (['HTTP/1.1', 'HTTP/2'] as const)) {
-    const startedMs = performance.now()
-    const { counts, failures } = await fuzz(target, one, Number(seed), from, from + Number(count))
-    const seconds = Math.round((performance.now() - startedMs) / 1000)
-    console.log(one, counts, `${seconds} s, ${Math.round(target.sluice.residentBytes() / 2 ** 20)} MB resident`)
-    for (const failure of failures) console.log(failure)
+    for (let at = from; at < from + Number(count); at += BY_HAND) {
+      const startedMs = performance.now()
+      const { counts, failures } = await fuzz(
+        target,
+        one,
+        Number(seed),
+        at,
+        Math.min(at + BY_HAND, from + Number(count)),
+      )
+      const seconds = Math.round((performance.now() - startedMs) / 1000)
+      console.log(
+        one,
+        JSON.stringify(counts),
+        `${seconds} s, ${Math.round(target.sluice.residentBytes() / 2 ** 20)} MB`,
+      )
+      for (const failure of failures) console.log(failure)
+    }
     if (index)
       console.log(JSON.stringify(caseOf(one, Number(seed), from).pieces.map(piece => piece.toString('latin1'))))
   }
