@@ -67,6 +67,8 @@ test('every file that a document links to exists', () => {
     CONFIGURATION,
     'docs/benchmarks.md',
     'docs/limits.md',
+    'docs/security.md',
+    'SECURITY.md',
   ]
   const broken = documents.flatMap(document =>
     [...read(document).matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)]

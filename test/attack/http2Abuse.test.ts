@@ -220,7 +220,7 @@ function begin(bytes: Buffer, isDeaf?: true) {
   return {
     came: () => Buffer.concat(chunks),
     isClosed: () => closed,
-    isQuiet: () => performance.now() - lastMs > 700,
+    isQuiet: () => performance.now() - lastMs > 400,
     end: () => {
       socket.resume()
       socket.end()
