@@ -2,8 +2,12 @@
 // malformed and aborted traffic none is in any log line, metric, status page or answer to another request; and of all that
 // ever went to Redis only answers that are shared or kept hold any.
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import http from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Redis } from 'ioredis'
 import { type FakeBedrock, startFakeBedrock } from '../support/fakeBedrock.ts'
@@ -12,6 +16,7 @@ import { startTestSluice, type TestSluice } from '../support/sluice.ts'
 import {
   CONVERSE,
   call,
+  callHttp2,
   exchange,
   PROTOCOLS,
   type Protocol,
@@ -173,9 +178,10 @@ test('no canary is in a log, a metric, a status page or an answer to another, wh
   await aborted(asked('/model/any.silent/converse'))
   await malformed()
   await keptAndShared()
+  await overTls()
   await until(() => sluices[0]!.logged().filter(line => line.outcome === 'aborted').length > 0, 'the log has it all')
   const pages = []
-  for (const { url } of sluices)
+  for (const { url } of sluices.slice(0, 2))
     for (const path of ['/metrics', '/status', '/readyz', '/healthz'])
       pages.push(JSON.stringify(await (await fetch(url + path)).text()))
   const lines = sluices.flatMap(sluice => sluice.logged().map(line => JSON.stringify(line)))
@@ -195,6 +201,24 @@ async function aborted({ path, headers, body }: Required<Asked>): Promise<void> 
   request.end(body)
   await until(() => bedrock.seen.some(one => one.url.includes(`CNRY-${requests}-query`)), 'it is on its way')
   request.destroy()
+}
+
+/** A third gateway, behind a certificate of its own. */
+async function overTls(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-leaks-'))
+  const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+  const key = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=h']
+  const made = spawnSync('openssl', [...key, '-keyout', keyFile, '-out', certFile])
+  if (made.status === 0) {
+    const yaml = `models: [{ name: any, modelIds: ["*"], pools: [${pool('any')}] }]
+server: { tls: { certFile: "${certFile}", keyFile: "${keyFile}" } }`
+    const sluice = await startTestSluice(yaml, {}, 'trace')
+    sluices.push(sluice)
+    const reply = await callHttp2(sluice.url, asked(CONVERSE), { rejectUnauthorized: false })
+    assert.ok(reply.body.includes(`CNRY-${requests}-answer`))
+    await exchange(sluice.url.replace('https', 'http'), [`POST /?CNRY-${requests}-query HTTP/1.1\r\n\r\n`])
+  }
+  rmSync(folder, { recursive: true })
 }
 
 async function malformed(): Promise<void> {
