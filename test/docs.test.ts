@@ -97,6 +97,8 @@ test('every file that a document links to exists', () => {
     'docs/limits.md',
     METRICS,
     TRACING,
+    'docs/security.md',
+    'SECURITY.md',
   ]
   const broken = documents.flatMap(document =>
     [...read(document).matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)]

@@ -1,5 +1,6 @@
-// Which headers may cross. Between hops nothing of the connection passes; towards AWS nothing of the client's own
-// signature or keys does either: it covers the host the client saw, so it could not be valid there.
+// Which headers may cross. Between hops nothing of the connection passes. Towards AWS nothing of the client's own signature
+// or keys does either (it covers the host the client saw, so it could not be valid there), nor what proxies say of where
+// and who the client is: that is nobody's business there.
 
 const HOP_BY_HOP = new Set([
   'connection',
@@ -16,22 +17,38 @@ const HOP_BY_HOP = new Set([
 
 const NOT_UPSTREAM = new Set([
   ...HOP_BY_HOP,
+  'api-key',
   'authorization',
   'content-length',
+  'cookie',
   'expect',
+  'forwarded',
   'host',
-  'x-amz-content-sha256',
-  'x-amz-date',
-  'x-amz-security-token',
+  'true-client-ip',
+  'via',
   'x-api-key',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-http-method-override',
+  'x-original-url',
+  'x-real-ip',
+  'x-rewrite-url',
 ])
+
+/**
+ * `x-amz-`: SigV4's own, which AWS reads whether they were signed or not. The others are a proxy's word on who calls and how
+ * (a load balancer's are `x-amzn-oidc-`, with the token of whoever logged in, `x-amzn-mtls-` and `x-amzn-tls-`).
+ */
+const NOT_UPSTREAM_PREFIX = /^(?:x-(?:sluice|amz|forwarded|amzn-(?:oidc|mtls|tls))-|x-forwarded$|proxy-|cf-|:)/
+/** Which SDK it is; AWS reads no more into it. */
+const SDK_NAME = 'x-amz-user-agent'
 
 /** Headers for Sluice itself; none of them reaches AWS. */
 export const OWN_HEADER_PREFIX = 'x-sluice-'
 
 /** Flat request headers, fit to send on. HTTP/2 pseudo-headers are dropped too. */
 export function upstreamHeaders(headers: string[]): string[] {
-  return keep(headers, name => !NOT_UPSTREAM.has(name) && !name.startsWith(OWN_HEADER_PREFIX) && name[0] !== ':')
+  return keep(headers, name => !NOT_UPSTREAM.has(name) && (!NOT_UPSTREAM_PREFIX.test(name) || name === SDK_NAME))
 }
 
 /** Flat response headers, fit to hand back. Ours are ours to say. */

@@ -7,6 +7,7 @@ import { rewriteModelId } from '../wire/modelIdRewrite.ts'
 import type { Operation } from '../wire/operations.ts'
 import { type FarSide, type FarSideSettings, farSides } from './farSide.ts'
 import { upstreamHeaders } from './headers.ts'
+import { withoutSignature } from './query.ts'
 import { Reply } from './reply.ts'
 import type { Signable } from './signer.ts'
 
@@ -57,7 +58,7 @@ export function createUpstream(settings: UpstreamSettings & FarSideSettings, clo
   const dispatch = async (pool: PoolSettings, request: UpstreamRequest, reply: Reply) => {
     const { side, connections } = (ways.get(pool) ?? waysOf(pool))[request.operation.plane]
     const { rawUrl, body } = addressed(pool, request)
-    const path = side.basePath + rawUrl
+    const path = side.basePath + withoutSignature(rawUrl)
     const { method } = request.operation
     const signed = side.authorize(signable(method, side.host, path, body), clock.nowMs())
     const proof = Array.isArray(signed) ? signed : await signed

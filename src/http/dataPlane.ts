@@ -15,6 +15,7 @@ import { matchOperation, type Operation, type Route } from '../wire/operations.t
 import { bodyOf, ClientAnswer, writeHead } from './clientAnswer.ts'
 import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import type { Admission, Doorkeeper } from './doorkeeper.ts'
+import { doubtOf } from './framingDoubt.ts'
 import type { Place, Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
 import { declaredBytes, discardBody, readBody } from './requestBody.ts'
@@ -43,6 +44,7 @@ export type DataPlane = (request: Request, response: Response, invite?: () => vo
 
 export function createDataPlane(parts: DataPlaneParts): DataPlane {
   return async (request, response, invite) => {
+    if (isBehindDoubt(request)) return
     const id = parts.newId()
     const arrivedMs = parts.clock.nowMs()
     // Listens from the start: a client may leave while it is identified, or while its body is still on the way. Once it is
@@ -57,7 +59,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
     }
     const { operation } = caller.route
     try {
-      if (presence.isGone) return
+      if (presence.isGone || isOver(response)) return
       invite?.()
       const read = await readBody(request, parts.maxBodyBytes, caller.place)
       if (read.kind === 'gone') return
@@ -75,6 +77,18 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
   }
 }
 
+/** Connections to be closed behind an answer; node has parsed what came with the request already. */
+const doubted = new WeakSet<object>()
+
+function isBehindDoubt(request: Request): boolean {
+  return request.httpVersionMajor === 1 && doubted.has(request.socket)
+}
+
+/** An HTTP/2 stream may be over before it says so, and what is written to it then throws. */
+function isOver(response: Response): boolean {
+  return !(response instanceof ServerResponse) && (response.stream.destroyed || response.stream.closed)
+}
+
 /** Whose body is worth reading, and has a place to be read into. */
 interface Caller {
   route: Route
@@ -89,7 +103,8 @@ type Turned = Caller | (Early & { operation?: Operation })
 /** All that can be said before a byte of the body has been read. */
 function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned> {
   const beganMs = parts.clock.nowMs()
-  if (request.httpVersion === '1.1' && request.headers.host === undefined) return noHost()
+  const doubt = doubtOf(request)
+  if (doubt !== undefined) return hangUp(request, doubt)
   const match = matchOperation(request.method ?? '', request.url ?? '')
   if (match.kind !== 'found') return unrouted(match, request)
   const place = (admission: Admission): Turned => {
@@ -217,9 +232,10 @@ function unrouted(match: Exclude<ReturnType<typeof matchOperation>, { kind: 'fou
   return { refusal: { code: 'method-not-allowed', message }, headers: ['allow', allowed] }
 }
 
-/** A client that leaves it out may mean another server: nothing more is taken from its connection. */
-function noHost(): Early {
-  return { ...malformed('The request has no host header.'), headers: ['connection', 'close'] }
+/** Another server may see another request in it, or another end of it: nothing more is taken from its connection. */
+function hangUp({ socket }: Request, message: string): Early {
+  doubted.add(socket)
+  return { ...malformed(message), headers: ['connection', 'close'] }
 }
 
 function malformed(message: string): Early {

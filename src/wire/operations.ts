@@ -90,9 +90,14 @@ const TABLE = OPERATIONS.map(([template, named]): [Template, Operation] => {
 
 /** Bedrock's own bound on a modelId (botocore's pattern). */
 const MAX_ID_CHARS = 2048
+/** RFC 9112: visible ASCII without a fragment. Of anything else two readers may see two things, and sign two. */
+const TARGET = /^\/[!"$-~]*$/
 
 /** `rawUrl` is the request target as it came: path and query, undecoded. */
 export function matchOperation(method: string, rawUrl: string): RouteMatch {
+  if (rawUrl[0] !== '/') return { kind: 'unknown' }
+  if (!TARGET.test(rawUrl))
+    return { kind: 'malformed', reason: 'the path and query are not visible ASCII, or hold a #: percent-encode it' }
   const query = rawUrl.indexOf('?')
   const segments = (query < 0 ? rawUrl : rawUrl.slice(0, query)).split('/')
   const allowed: string[] = []
@@ -107,7 +112,12 @@ export function matchOperation(method: string, rawUrl: string): RouteMatch {
 /** `segments[0]` is the empty string before the path's first slash. */
 function fits(template: Template, segments: string[]): boolean {
   if (segments.length !== template.length + 1) return false
-  return template.every((part, i) => (part === ID ? segments[i + 1] !== '' : segments[i + 1] === part))
+  return template.every((part, i) => (part === ID ? isId(segments[i + 1]!) : segments[i + 1] === part))
+}
+
+/** Dot segments name other paths: whoever resolves them, we match and sign what he would not read. */
+function isId(segment: string): boolean {
+  return segment !== '' && !/^(\.|%2e){1,2}$/i.test(segment)
 }
 
 function route(template: Template, segments: string[], operation: Operation): RouteMatch {

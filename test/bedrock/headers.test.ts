@@ -32,6 +32,26 @@ for (const name of CLIENTS_OWN) {
   })
 }
 
+const OF_PROXIES = [
+  ...['X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto', 'X-Forwarded', 'Forwarded', 'Via', 'X-Real-IP'],
+  ...['True-Client-IP', 'X-Client-IP', 'X-Cluster-Client-IP', 'CF-Connecting-IP', 'CF-Access-Jwt-Assertion', 'Cookie'],
+  ...['X-Amzn-Oidc-Data', 'X-Amzn-Oidc-Accesstoken', 'X-Amzn-Mtls-Clientcert', 'X-Original-URL', 'X-Rewrite-URL'],
+  ...['X-HTTP-Method-Override', 'Proxy-Anything', 'api-key'],
+]
+
+for (const name of OF_PROXIES) {
+  test(`${name}, a proxy's word on who calls and how, never reaches AWS`, () => {
+    assert.deepEqual(upstreamHeaders([name, 'x', name.toLowerCase(), 'x', 'Accept', 'a']), ['Accept', 'a'])
+  })
+}
+
+test('every x-amz- header of a client stops at Sluice, known or not, but for the name of its SDK', () => {
+  const names = ['X-Amz-Anything-New', 'x-amz-source-arn', 'X-AMZ-CHECKSUM-SHA256', 'x-amz-decoded-content-length']
+  for (const name of names) assert.deepEqual(upstreamHeaders([name, 'x', 'Accept', 'a']), ['Accept', 'a'])
+  const passing = ['X-Amz-User-Agent', 'aws-sdk-js/3', 'X-Amzn-Bedrock-Trace', 'ENABLED', 'X-Amzn-Trace-Id', 'Root=1']
+  assert.deepEqual(upstreamHeaders(passing), passing)
+})
+
 test('what Connection names is dropped too, from every Connection header and in any case', () => {
   const headers = ['X-One', '1', 'connection', 'close, X-one', 'X-Two', '2', 'CONNECTION', ' x-TWO ,', 'X-Three', '3']
   assert.deepEqual(upstreamHeaders(headers), ['X-Three', '3'])

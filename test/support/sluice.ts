@@ -10,7 +10,11 @@ export interface TestSluice extends Sluice {
 }
 
 /** `yaml` is a whole config; the port is a free one whatever it says. */
-export async function startTestSluice(yaml: string, environment: Environment = {}): Promise<TestSluice> {
+export async function startTestSluice(
+  yaml: string,
+  environment: Environment = {},
+  level = 'info',
+): Promise<TestSluice> {
   const result = parseConfig(yaml, 'test.yaml', { PORT: '0', HOST: '127.0.0.1' })
   if (result.kind === 'faulty') throw new Error(result.faults.map(formatFault).join('\n'))
   let text = ''
@@ -20,7 +24,7 @@ export async function startTestSluice(yaml: string, environment: Environment = {
       done()
     },
   })
-  const sluice = await startSluice(result.config, createLog('info', sink), environment)
+  const sluice = await startSluice(result.config, createLog(level, sink), environment)
   const logged = () =>
     text
       .split('\n')

@@ -86,8 +86,26 @@ test('a prefix, a trailing slash, an empty segment and another case are other pa
     '/model/m/Invoke',
     '/model/m',
     'model/m/invoke',
+    'x/model/m/invoke',
+    '@evil.example/model/m/invoke',
+    'http:/model/m/invoke',
   ])
     assert.equal(matchOperation('POST', path).kind, 'unknown', path)
+})
+
+test('dot segments are no ids, however they are written: whoever resolves them has another path', () => {
+  for (const dots of ['.', '..', '%2e', '%2E%2e', '.%2e', '%2e.']) {
+    assert.equal(matchOperation('POST', `/model/${dots}/converse`).kind, 'unknown', dots)
+    assert.equal(matchOperation('POST', `/guardrail/g/version/${dots}/apply`).kind, 'unknown', dots)
+    assert.equal(matchOperation('GET', `/inference-profiles/${dots}`).kind, 'unknown', dots)
+  }
+  assert.equal(idIn('...'), '...')
+})
+
+test('a target that two readers may read in two ways is malformed: a fragment, spaces, control bytes, bare UTF-8', () => {
+  for (const junk of ['#', ' ', '\t', '\0', '\x7f', '\xff', 'ü', '\r\n'])
+    for (const target of [`/model/m${junk}/invoke`, `/model/m/invoke?a=${junk}`])
+      assert.equal(matchOperation('POST', target).kind, 'malformed', JSON.stringify(target))
 })
 
 test('the wrong method says which are right', () => {
