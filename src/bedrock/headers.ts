@@ -1,5 +1,6 @@
 // Which headers may cross. Between hops nothing of the connection passes; towards AWS nothing of the client's own
-// signature or keys does either: it covers the host the client saw, so it could not be valid there.
+// signature or keys does either: it covers the host the client saw, so it could not be valid there. Nor does what proxies in
+// front wrote about the client: where it is and how it came is no business of AWS's.
 
 const HOP_BY_HOP = new Set([
   'connection',
@@ -19,19 +20,28 @@ const NOT_UPSTREAM = new Set([
   'authorization',
   'content-length',
   'expect',
+  'forwarded',
   'host',
+  'via',
   'x-amz-content-sha256',
   'x-amz-date',
   'x-amz-security-token',
   'x-api-key',
+  'x-real-ip',
 ])
+const FORWARDED_PREFIX = 'x-forwarded-'
 
 /** Headers for Sluice itself; none of them reaches AWS. */
 export const OWN_HEADER_PREFIX = 'x-sluice-'
 
 /** Flat request headers, fit to send on. HTTP/2 pseudo-headers are dropped too. */
 export function upstreamHeaders(headers: string[]): string[] {
-  return keep(headers, name => !NOT_UPSTREAM.has(name) && !name.startsWith(OWN_HEADER_PREFIX) && name[0] !== ':')
+  return keep(headers, mayReachAws)
+}
+
+function mayReachAws(name: string): boolean {
+  if (NOT_UPSTREAM.has(name) || name[0] === ':') return false
+  return !name.startsWith(OWN_HEADER_PREFIX) && !name.startsWith(FORWARDED_PREFIX)
 }
 
 /** Flat response headers, fit to hand back. Ours are ours to say. */

@@ -32,6 +32,12 @@ for (const name of CLIENTS_OWN) {
   })
 }
 
+for (const name of ['Forwarded', 'Via', 'X-Forwarded-For', 'x-forwarded-proto', 'X-FORWARDED-ANYTHING', 'X-Real-IP']) {
+  test(`${name}, which proxies write about the client, never reaches AWS`, () => {
+    assert.deepEqual(upstreamHeaders([name, '8.8.8.8', 'Accept', 'a']), ['Accept', 'a'])
+  })
+}
+
 test('what Connection names is dropped too, from every Connection header and in any case', () => {
   const headers = ['X-One', '1', 'connection', 'close, X-one', 'X-Two', '2', 'CONNECTION', ' x-TWO ,', 'X-Three', '3']
   assert.deepEqual(upstreamHeaders(headers), ['X-Three', '3'])
