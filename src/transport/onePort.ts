@@ -115,6 +115,10 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
     handle,
   )
   letInvite(server, handle)
+  // Node leaves a stalled handshake to whoever hears of client errors, and an answer to it could never leave.
+  server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy()
+  })
   server.maxConnections = options.maxConnections
   const guard = new Http2Guard(server, options)
   const sockets = new Set<Socket>()
