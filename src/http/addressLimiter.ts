@@ -43,9 +43,13 @@ export class AddressLimiter {
     if (shared) this.#shared = await countOf(app, { ...plain, redis: shared.commands, nameSpace: `${name}:` })
   }
 
+  /** Nobody is over most of the time: cheap to ask for every request. */
+  get someAreOver(): boolean {
+    return this.#over.size > 0
+  }
+
   /** How long it still is over, in milliseconds; undefined: it is not. */
   overMs(address: string): number | undefined {
-    if (this.#over.size === 0) return undefined
     const untilMs = this.#over.get(address)
     if (untilMs === undefined) return undefined
     const leftMs = untilMs - this.#parts.clock.nowMs()

@@ -74,7 +74,8 @@ export class IngressGuard {
   }
 
   #shut(presented: Presented): Refusal | undefined {
-    const overMs = this.#failures?.overMs(addressOf(presented))
+    if (!this.#failures?.someAreOver) return undefined
+    const overMs = this.#failures.overMs(addressOf(presented))
     if (overMs === undefined) return undefined
     const key = provenKey(presented)
     return key !== undefined && this.#proven.get(key) ? undefined : tooManyFailures(overMs)

@@ -45,7 +45,8 @@ export class Http2Guard {
         enablePush: false,
       },
       maxSessionInvalidFrames: 100,
-      maxSessionRejectedStreams: 100,
+      // Also counts what a client opens right after it has taken back as much, before that has been cleared away.
+      maxSessionRejectedStreams: 1_000,
       streamResetBurst: RESET_BURST,
       streamResetRate: RESETS_PER_S,
     }

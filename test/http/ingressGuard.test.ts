@@ -160,6 +160,13 @@ test('a signature is proven only by its body, and known by its access key id fro
   assert.equal(await send(one, '2', 'right'), 'in')
 })
 
+test('a signature whose body has not come yet is not proven', async () => {
+  const one = await door({ failedIdentitiesPerMinute: 1 })
+  assert.equal(await said(one.ask(signed('1'))), 'in')
+  await one.ask('Bearer guess')
+  assert.equal(await send(one, '2', 'right'), 'too-many-failures')
+})
+
 test('a body that does not fit its signature counts as a failure, and its access key id is not trusted any more', async () => {
   const one = await door({ failedIdentitiesPerMinute: 2 })
   assert.equal(await send(one, '1', 'right'), 'in')

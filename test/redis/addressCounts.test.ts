@@ -34,7 +34,7 @@ async function limiter(name: string, max: number, link: Awaited<ReturnType<typeo
   return { one, calls }
 }
 
-test('gateways count together, each address and each limit by itself, and a key lives no longer than its minute', async () => {
+test('gateways count together, each address and each limit by itself, and a key lives no longer than its minute', async t => {
   const [name, other] = [newName(), newName()]
   const [first, second] = [
     await limiter(name, 2, await upLink(server.url)),
@@ -48,6 +48,7 @@ test('gateways count together, each address and each limit by itself, and a key 
   const third = await limiter(other, 2, await upLink(server.url))
   assert.equal(await third.one.count('8.8.8.8'), undefined)
   const redis = new Redis(server.url)
+  t.after(() => redis.disconnect())
   const keys = await redis.keys('*')
   assert.deepEqual(
     keys.toSorted(),
@@ -57,7 +58,6 @@ test('gateways count together, each address and each limit by itself, and a key 
     const leftMs = await redis.pttl(key)
     assert.ok(leftMs > 0 && leftMs <= 60_000, `${key}: ${leftMs}`)
   }
-  redis.disconnect()
 })
 
 test('who is over is known without another call to Redis', async () => {
@@ -89,13 +89,13 @@ test('while Redis is away each gateway counts alone, nobody is refused for it, a
   assert.deepEqual(calls, [])
 })
 
-test('a Redis that does not answer fails the call and not the request: this gateway counts it', async () => {
+test('a Redis that does not answer fails the call and not the request: this gateway counts it', async t => {
   const link = await upLink(server.url, { commandTimeoutMs: 50 })
   const { one, calls } = await limiter(newName(), 1, link)
   const redis = new Redis(server.url)
+  t.after(() => redis.disconnect())
   await redis.call('CLIENT', 'PAUSE', '400', 'ALL')
   assert.equal(await one.count('8.8.8.8'), undefined)
   assert.ok((await one.count('8.8.8.8'))! > 0)
   assert.ok(calls.length >= 1 && calls.every(ok => !ok), String(calls))
-  redis.disconnect()
 })

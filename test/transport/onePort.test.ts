@@ -216,7 +216,7 @@ for (const requests of [0, 1]) {
 }
 
 test('a client may take back all it has under way, twice; one that does nothing else loses its session, and only that', async () => {
-  const { url } = await start()
+  const { url } = await start({ idleTimeoutMs: 60_000 })
   const session = http2.connect(url)
   let isOver = false
   session.on('error', () => {})
