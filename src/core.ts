@@ -11,6 +11,7 @@ import { Coalescer } from './gateway/coalescer.ts'
 import { FallbackChain } from './gateway/fallbackChain.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { Limited } from './gateway/limited.ts'
+import type { AddressCounts } from './gateway/limitPorts.ts'
 import type { Finished, Handler, Invocation, Ledger } from './gateway/ports.ts'
 import { QuotaUse } from './gateway/quotaUse.ts'
 import { RightSizer } from './gateway/rightSizer.ts'
@@ -27,6 +28,8 @@ import { VERSION } from './version.ts'
 export interface Core {
   book: Book
   ledger: Ledger
+  /** Absent: there are no other replicas to count with. */
+  addresses: AddressCounts | undefined
   /** Where the ledger is shared, without secrets. */
   redis: string | undefined
   metrics: Metrics
@@ -50,7 +53,7 @@ export async function buildCore(
   )
   metrics.process.built(VERSION)
   metrics.process.configTaken(systemClock.nowMs())
-  const { ledger, limits, answers, flights, redis, close } = await buildLedger(config, log, metrics)
+  const { ledger, limits, addresses, answers, flights, redis, close } = await buildLedger(config, log, metrics)
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const pushback = buildPushback(config, live, ledger, log, metrics)
@@ -84,6 +87,7 @@ export async function buildCore(
   return {
     book,
     ledger,
+    addresses,
     redis,
     metrics,
     pushback,

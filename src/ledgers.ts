@@ -2,12 +2,13 @@
 import { readFileSync } from 'node:fs'
 import type { Config } from './config/schema.ts'
 import type { AnswerStore, Flights } from './gateway/answerPorts.ts'
-import type { ClientLimits } from './gateway/limitPorts.ts'
+import type { AddressCounts, ClientLimits } from './gateway/limitPorts.ts'
 import type { Ledger } from './gateway/ports.ts'
 import { MemoryAnswers } from './memory/answers.ts'
 import { createMemoryLedger } from './memory/ledger.ts'
 import { MemoryClientLimits } from './memory/limits.ts'
 import { RoomKeeper } from './memory/roomKeeper.ts'
+import { addressCounts } from './redis/addressCounts.ts'
 import { RedisAnswers } from './redis/answers.ts'
 import { connectRedis, type RedisLink } from './redis/connection.ts'
 import { RedisFlights } from './redis/flights.ts'
@@ -20,6 +21,8 @@ import type { Metrics } from './telemetry/metrics.ts'
 export interface BuiltLedger {
   ledger: Ledger
   limits: ClientLimits
+  /** Absent: there are no other replicas to count with. */
+  addresses?: AddressCounts
   /** For the `stale` fallback: where the ledger is. */
   answers: AnswerStore
   /** By which replicas share calls; absent: there are no other replicas. */
@@ -73,6 +76,11 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
   return {
     ledger,
     limits,
+    addresses: addressCounts({
+      link,
+      clock: systemClock,
+      onCall: (call, ms, ok) => metrics.ledgerCalled('none', call, ms, ok),
+    }),
     answers: new RedisAnswers(link, stale),
     flights,
     redis: link.address,

@@ -1,12 +1,15 @@
 // The composition root: config → adapters → gateway → server; start, drain, stop.
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { networksOf } from './config/ingressSchema.ts'
 import type { Config } from './config/schema.ts'
 import { buildCore, type Core } from './core.ts'
 import type { Book } from './gateway/book.ts'
 import { buildApp } from './http/app.ts'
+import { ClientAddress } from './http/clientAddress.ts'
 import type { DataPlaneParts } from './http/dataPlane.ts'
 import { Doorkeeper } from './http/doorkeeper.ts'
+import { IngressGuard } from './http/ingressGuard.ts'
 import { REFUSAL_SHAPES } from './http/refusals.ts'
 import { openIdentities } from './identity/open.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
@@ -17,6 +20,7 @@ import { type BuiltStages, buildStages } from './stages.ts'
 import { newId, systemClock } from './system.ts'
 import type { Logger } from './telemetry/log.ts'
 import { startTracing, type Tracing } from './telemetry/tracing.ts'
+import type { OnePortOptions } from './transport/onePort.ts'
 import { VERSION } from './version.ts'
 
 export interface Sluice {
@@ -44,7 +48,8 @@ export interface Environment {
 }
 
 export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
-  const port = portOptions(config)
+  const address = new ClientAddress(networksOf(config.server.trustedProxies))
+  const port = portOptions(config, address)
   const simulator = await startOwnSimulator(config)
   const live = liveSettings(config)
   const tracing = await startTracing(environment.otel ?? {}, {
@@ -68,7 +73,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   let draining = false
   const app = buildApp({
     port,
-    dataPlane: doorOf(core, live, stages, log),
+    dataPlane: doorOf(core, live, stages, address, log),
     readiness: () => readiness(draining, ledger, stages),
     status: () => statusOf(core, live, stages),
     metrics: accept => metrics.scrape(accept),
@@ -101,13 +106,27 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   }
 }
 
-function doorOf({ book, metrics }: Core, live: LiveSettings, stages: BuiltStages, log: Logger): DataPlaneParts {
-  const { maxBodyBytes, stallTimeoutMs } = live.config.server
+function doorOf(
+  { book, metrics, addresses }: Core,
+  live: LiveSettings,
+  stages: BuiltStages,
+  address: ClientAddress,
+  log: Logger,
+): DataPlaneParts {
+  const { ingress, server, auth } = live.config
+  const { maxBodyBytes, stallTimeoutMs } = server
+  const guard = new IngressGuard({
+    requestsPerMinute: ingress.requestsPerMinute,
+    // Where anybody may come in there is nothing to guess.
+    failedIdentitiesPerMinute: auth.mode === 'open' ? undefined : ingress.failedIdentitiesPerMinute,
+    shared: addresses,
+    clock: systemClock,
+  })
   return {
     book,
     newId,
     findModel: modelId => live.findModel(modelId),
-    doorkeeper: new Doorkeeper({ identities: openIdentities, clientOf: name => live.clientOf(name) }),
+    doorkeeper: new Doorkeeper({ address, guard, identities: openIdentities, clientOf: name => live.clientOf(name) }),
     maxWaitMs: priority => live.config.admission.maxWaitMs[priority],
     maxBodyBytes,
     stallTimeoutMs,
@@ -144,9 +163,11 @@ async function close(
   await tracing?.close()
 }
 
-function portOptions(config: Config) {
+function portOptions(config: Config, address: ClientAddress): OnePortOptions {
   const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, maxHeaderBytes, maxConnections, tls } = config.server
+  const most = config.ingress.connectionsPerAddress
   const limits = {
+    ...(most && { perAddress: { most, countedAs: (peer: string) => address.countedPeer(peer) } }),
     headersTimeoutMs,
     requestTimeoutMs,
     idleTimeoutMs,

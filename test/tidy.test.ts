@@ -27,6 +27,7 @@ const DOORS: Record<string, string[]> = {
 /** Packages that belong to one room; domain and gateway know none at all. */
 const PACKAGE_ROOMS: Record<string, string[]> = {
   fastify: ['http'],
+  '@fastify/rate-limit': ['http'],
   undici: ['bedrock'],
   '@aws-sdk/client-bedrock-runtime': ['bedrock'],
   '@smithy/signature-v4': ['bedrock'],

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { parseRedisUrl } from '../redis/url.ts'
 import { checkLimits, client } from './clientSchema.ts'
+import { ingress, trustedProxies } from './ingressSchema.ts'
 import { checkFallbacks, model } from './modelSchema.ts'
 import { breaker, checkStages, retries, stages, stale } from './pushbackSchema.ts'
 import { simulator } from './simulatorSchema.ts'
@@ -55,6 +56,7 @@ const server = z
     drainMs: ms(60 * MINUTE_MS)
       .default(30_000)
       .describe('After SIGTERM, requests in flight have this long to finish.'),
+    trustedProxies,
   })
   .prefault({})
   .describe('The front door.')
@@ -156,6 +158,7 @@ export const configSchema = z
     breaker,
     stale,
     stages,
+    ingress,
     auth,
     clients: z.array(client).default([]).describe('A client that is not listed has the defaults.'),
     simulator,

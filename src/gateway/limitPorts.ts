@@ -1,4 +1,4 @@
-// Where the use of clients' own limits is counted, and how an answer tells of it.
+// Where the use of clients' own limits, and of addresses', is counted, and how an answer tells of it.
 import type { Denial, Levels, LimitSettings } from '../domain/limits/clientLimits.ts'
 
 /** Where it is kept what each client has used of its own limits. */
@@ -19,4 +19,14 @@ export type Admission =
 export interface RateLimitNote {
   policy: string
   level?: string
+}
+
+/** Where all gateways count what addresses do, for a package that brings the scripts it counts by. */
+export interface AddressCounts {
+  readonly isUp: boolean
+  /**
+   * As the package knows ioredis: `defineCommand(name, { lua })`, and from then on `name(key, …args, done)` with one key.
+   * A call is answered or fails within the command timeout.
+   */
+  readonly commands: object
 }

@@ -50,6 +50,7 @@ export function buildApp(parts: AppParts): FastifyInstance {
     logger: false,
   })
 
+  app.register(async scope => parts.dataPlane.doorkeeper.install(scope))
   app.get('/healthz', async () => ({ status: 'ok' }))
   app.get('/readyz', async (_request, reply) => {
     const readiness = parts.readiness()

@@ -88,16 +88,9 @@ export class ClientAnswer implements Answer {
     })
   }
 
-  /**
-   * HTTP/1.1: the socket is destroyed before the last chunk. HTTP/2: the stream is reset. HTTP/1.0 knows no chunks, so the
-   * connection is reset. None looks whole.
-   */
+  /** It never looks whole. */
   cut(): void {
-    const response = this.#response
-    if (response instanceof ServerResponse) {
-      if (response.req.httpVersionMinor === 0) response.socket?.resetAndDestroy()
-      response.destroy()
-    } else response.stream.close(HTTP2_INTERNAL_ERROR)
+    cutOff(this.#response)
   }
 
   refuse(refusal: Refusal, notes?: Partial<Notes>): void {
@@ -105,10 +98,37 @@ export class ClientAnswer implements Answer {
     const { status, headers, body } = refusalReply(refusal, this.#dialect, this.#requestId)
     writeHead(this.#response, status, notes ? headers.concat(noteHeaders(notes)) : headers)
     this.#body.end(body)
+    cutUnlessTaken(this.#response, this.#patience)
   }
 }
 
 const HTTP2_INTERNAL_ERROR = 2
+
+/**
+ * HTTP/1.1: the socket is destroyed before the last chunk. HTTP/2: the stream is reset. HTTP/1.0 knows no chunks, so the
+ * connection is reset.
+ */
+function cutOff(response: Response): void {
+  if (response instanceof ServerResponse) {
+    if (response.req.httpVersionMinor === 0) response.socket?.resetAndDestroy()
+    response.destroy()
+  } else response.stream.close(HTTP2_INTERNAL_ERROR)
+}
+
+/** A refusal is small, but one that is never read would hold its connection, or its stream, for ever. */
+export function cutUnlessTaken(response: Response, patience: Patience): void {
+  const body = bodyOf(response)
+  if (body.destroyed) return
+  if (response instanceof ServerResponse && !response.socket) {
+    // Pipelined: the answer before it has the connection.
+    response.once('socket', () => cutUnlessTaken(response, patience))
+    return
+  }
+  body.once(
+    'close',
+    patience.clock.after(patience.stallTimeoutMs, () => cutOff(response)),
+  )
+}
 
 /** Ours say when the line is through; the upstream's own beside them would contradict. */
 function withoutHints(headers: string[]): string[] {

@@ -12,7 +12,7 @@ import type { Stage } from '../gateway/stage.ts'
 import type { Request, Response } from '../transport/onePort.ts'
 import type { Demand } from '../wire/demand.ts'
 import { matchOperation, type Operation, type Route } from '../wire/operations.ts'
-import { bodyOf, ClientAnswer, writeHead } from './clientAnswer.ts'
+import { bodyOf, ClientAnswer, cutUnlessTaken, writeHead } from './clientAnswer.ts'
 import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import type { Admission, Doorkeeper } from './doorkeeper.ts'
 import { doubtOf } from './framingDoubt.ts'
@@ -266,6 +266,7 @@ function refuseEarly(
       response.write(body)
       request.once('end', () => response.end())
     } else bodyOf(response).end(body)
+    cutUnlessTaken(response, parts)
   }
   discardBody(request, answer)
 }

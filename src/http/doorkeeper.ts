@@ -1,11 +1,17 @@
-// Who is let in, before a byte of the body has been read: where a request comes from, who it is, what it may ask for.
+// Who is let in, before a byte of the body has been read: where a request comes from, whether so much may come from there,
+// who it is, what it may ask for.
+import type { FastifyInstance } from 'fastify'
 import type { ClientFinder, Flow } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
-import type { Identities, Presented, Who } from '../identity/who.ts'
+import type { Identities, Known, Presented, Who } from '../identity/who.ts'
 import type { Request } from '../transport/onePort.ts'
+import type { ClientAddress } from './clientAddress.ts'
 import { identify } from './identity.ts'
+import type { IngressGuard } from './ingressGuard.ts'
 
 export interface DoorkeeperParts {
+  address: ClientAddress
+  guard: IngressGuard
   identities: Identities
   clientOf: ClientFinder
 }
@@ -28,30 +34,65 @@ export class Doorkeeper {
     this.#parts = parts
   }
 
-  /** At once where nothing has to be waited for. */
-  letIn(request: Request): Admission | Promise<Admission> {
-    const presented = present(request)
-    const who = this.#parts.identities.whoIs(presented)
-    return who instanceof Promise ? who.then(one => this.#admit(presented, one)) : this.#admit(presented, who)
+  /** Before the first request. */
+  install(app: FastifyInstance): Promise<void> {
+    return this.#parts.guard.install(app)
   }
 
-  #admit({ headers }: Presented, who: Who): Admission {
-    if (who.kind === 'denied') return { kind: 'refused', refusal: who.refusal }
-    const identity = identify(headers, who, this.#parts.clientOf)
+  /** At once where nothing has to be waited for. */
+  letIn(request: Request): Admission | Promise<Admission> {
+    const presented = this.#present(request)
+    const refusal = this.#parts.guard.admit(presented)
+    return refusal instanceof Promise
+      ? refusal.then(one => this.#unlessRefused(presented, one))
+      : this.#unlessRefused(presented, refusal)
+  }
+
+  #unlessRefused(presented: Presented, refusal: Refusal | undefined): Admission | Promise<Admission> {
+    if (refusal) return { kind: 'refused', refusal }
+    const who = this.#parts.identities.whoIs(presented)
+    return who instanceof Promise ? who.then(one => this.#judge(presented, one)) : this.#judge(presented, who)
+  }
+
+  #judge(presented: Presented, who: Who): Admission | Promise<Admission> {
+    if (who.kind === 'known') return this.#admit(presented, who)
+    const refused: Admission = { kind: 'refused', refusal: who.refusal }
+    // Whoever guesses waits until the guess is counted, so that the next one knows of it.
+    return this.#parts.guard.failed(presented, who.refusal)?.then(() => refused) ?? refused
+  }
+
+  #admit(presented: Presented, who: Known): Admission {
+    const checkBody = this.#provenBy(presented, who)
+    const identity = identify(presented.headers, who, this.#parts.clientOf)
     if (identity.kind === 'malformed') {
       return { kind: 'refused', refusal: { code: 'malformed-request', message: identity.message } }
     }
     const { flow, maxWaitMs } = identity
-    return { kind: 'in', flow, maxWaitMs, ...(who.checkBody && { checkBody: who.checkBody }) }
+    return { kind: 'in', flow, maxWaitMs, ...(checkBody && { checkBody }) }
   }
-}
 
-function present(request: Request): Presented {
-  return {
-    method: request.method ?? '',
-    rawUrl: request.url ?? '',
-    headers: request.headers,
-    rawHeaders: request.rawHeaders,
-    address: request.socket?.remoteAddress,
+  /** A credential that promises a body is proven only by that body. */
+  #provenBy(presented: Presented, { checkBody }: Known): Known['checkBody'] {
+    const { guard } = this.#parts
+    if (!checkBody) {
+      guard.proved(presented)
+      return undefined
+    }
+    return body => {
+      const refusal = checkBody(body)
+      if (refusal) void guard.failed(presented, refusal)
+      else guard.proved(presented)
+      return refusal
+    }
+  }
+
+  #present(request: Request): Presented {
+    return {
+      method: request.method ?? '',
+      rawUrl: request.url ?? '',
+      headers: request.headers,
+      rawHeaders: request.rawHeaders,
+      address: this.#parts.address.of(request),
+    }
   }
 }

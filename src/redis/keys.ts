@@ -19,6 +19,11 @@ export function clientPrefix(client: string): string {
   return `sluice:${LAYOUT}:client:{${client}}:`
 }
 
+/** What an address did in the last minute; each is a key and a slot of its own. */
+export function addressKey(name: string): string {
+  return `sluice:${LAYOUT}:address:${name}`
+}
+
 /** The index of a model's kept answers and their sizes; keepAnswer.lua says what is in them. */
 export function answerIndexKeys(model: string): { index: string; sizes: string } {
   const prefix = roomPrefix(model)

@@ -1,5 +1,8 @@
 // What node:http2 does not bound by itself: how long a session may idle, how long a request may take to arrive, and how
 // large headers may be before the client has acknowledged our limit. Keeps the open sessions for a drain.
+//
+// What node and nghttp2 do bound: 10 MB of memory a session, 1000 unsent answers to PING and SETTINGS, 8 CONTINUATION
+// frames for one head, 128 headers in it, 32 settings in a frame.
 import http2 from 'node:http2'
 import type { Clock } from '../domain/clock.ts'
 
@@ -14,6 +17,12 @@ export interface Http2Limits {
 /** Fits the 25 MB bodies of Bedrock: with HTTP/2's default of 64 KB every 64 KB would cost a round trip. */
 const STREAM_WINDOW_BYTES = 1024 * 1024
 const MAX_STREAMS_PER_SESSION = 256
+/**
+ * A client may take back all it has under way twice at once, and 32 requests a second beside that, as one that hurries its
+ * retries does; a rapid reset (CVE-2023-44487) is thousands, and ends its session.
+ */
+const RESET_BURST = 2 * MAX_STREAMS_PER_SESSION
+const RESETS_PER_S = 32
 /** RFC 9113 §6.5.2: what a header counts beside its name and value. */
 const HEADER_OVERHEAD_BYTES = 32
 
@@ -36,7 +45,10 @@ export class Http2Guard {
         enablePush: false,
       },
       maxSessionInvalidFrames: 100,
-      maxSessionRejectedStreams: 100,
+      // Also counts what a client opens right after it has taken back as much, before that has been cleared away.
+      maxSessionRejectedStreams: 1_000,
+      streamResetBurst: RESET_BURST,
+      streamResetRate: RESETS_PER_S,
     }
   }
 
@@ -50,29 +62,30 @@ export class Http2Guard {
     for (const session of this.#sessions) session.destroy()
   }
 
+  /** PINGs and other frames buy no time: until its first request a session is judged as a client that sends its headers. */
   #watch(session: http2.ServerHttp2Session): void {
-    const { headersTimeoutMs, idleTimeoutMs } = this.#limits
+    const { headersTimeoutMs, idleTimeoutMs, clock } = this.#limits
+    const destroy = () => session.destroy()
     let open = 0
+    let cancel = clock.after(headersTimeoutMs, destroy)
     // It may have been on its way while the server closed.
     if (this.#isClosed) session.close()
     this.#sessions.add(session)
     session.setLocalWindowSize(STREAM_WINDOW_BYTES)
-    session.on('close', () => this.#sessions.delete(session))
-    session.on('error', () => session.destroy())
-    session.on('timeout', () => {
-      if (open === 0) session.destroy()
+    session.on('error', destroy)
+    session.on('close', () => {
+      cancel()
+      this.#sessions.delete(session)
     })
     session.on('stream', (stream, _headers, _flags, rawHeaders) => {
+      if (open === 0) cancel()
       open += 1
-      session.setTimeout(0)
       stream.once('close', () => {
         open -= 1
-        if (open === 0 && !session.destroyed) session.setTimeout(idleTimeoutMs)
+        if (open === 0 && !session.destroyed) cancel = clock.after(idleTimeoutMs, destroy)
       })
       this.#boundArrival(stream, rawHeaders)
     })
-    // Until its first request a session is judged as a client that sends its headers.
-    session.setTimeout(headersTimeoutMs)
   }
 
   #boundArrival(stream: http2.ServerHttp2Stream, rawHeaders: string[]): void {

@@ -4,6 +4,7 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Clock } from '../domain/clock.ts'
+import { type AddressBound, OpenByAddress } from './addressBound.ts'
 import { Http2Guard } from './http2Guard.ts'
 
 export type Request = http.IncomingMessage | http2.Http2ServerRequest
@@ -14,12 +15,14 @@ export type RequestHandler = (request: Request, response: Response, invite?: () 
 export interface OnePortOptions {
   /** PEM texts; absent: a plain port. */
   tls?: { cert: string; key: string }
-  /** A client that has not sent a request's whole head by then is cut off. */
+  /** A client that has not sent a request's whole head by then is cut off; so is one that has not finished TLS's handshake. */
   headersTimeoutMs: number
   /** … nor its whole request by then. */
   requestTimeoutMs: number
   /** Open connections; one more is closed at once. */
   maxConnections: number
+  /** … of one address; absent: no bound of its own. */
+  perAddress?: AddressBound
   /** A connection without a request under way is closed after it. */
   idleTimeoutMs: number
   maxHeaderBytes: number
@@ -52,10 +55,15 @@ class PlainPort extends http.Server {
     this.#guard = new Http2Guard(server, options)
     const serveHttp1 = this.listeners('connection')[0] as (this: http.Server, socket: Socket) => void
     this.removeAllListeners('connection')
+    const openByAddress = new OpenByAddress(options.perAddress)
     this.on('connection', (socket: Socket) => {
+      if (!openByAddress.takes(socket)) {
+        socket.destroy()
+        return
+      }
       this.#silent.add(socket)
       socket.once('close', () => this.#silent.delete(socket))
-      sniff(socket, options.headersTimeoutMs, isHttp2 => {
+      sniff(socket, options, isHttp2 => {
         this.#silent.delete(socket)
         if (isHttp2) {
           // http.Server leaves sockets half-open; an HTTP/2 session would then never learn that its client is gone.
@@ -97,18 +105,30 @@ class PlainPort extends http.Server {
 
 function createSecure(options: OnePortOptions, tls: { cert: string; key: string }, handle: RequestHandler): OnePort {
   const server = http2.createSecureServer(
-    { ...Http2Guard.serverOptions(options), ...http1Options(options), ...tls, allowHTTP1: true },
+    {
+      ...Http2Guard.serverOptions(options),
+      ...http1Options(options),
+      ...tls,
+      allowHTTP1: true,
+      handshakeTimeout: options.headersTimeoutMs,
+    },
     handle,
   )
   letInvite(server, handle)
+  // Node leaves a stalled handshake to whoever hears of client errors, and an answer to it could never leave.
+  server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy()
+  })
   server.maxConnections = options.maxConnections
   const guard = new Http2Guard(server, options)
   const sockets = new Set<Socket>()
   /** HTTP/1.1 connections, and how many of their requests have no answer yet. */
   const unanswered = new Map<Socket, number>()
+  const openByAddress = new OpenByAddress(options.perAddress)
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
+    if (!openByAddress.takes(socket)) socket.destroy()
   })
   server.on('secureConnection', socket => {
     if (socket.alpnProtocol === 'h2') return
@@ -158,20 +178,24 @@ function http1Options(options: OnePortOptions): http.ServerOptions {
   }
 }
 
-/** Reads until the bytes are HTTP/2's preface or can't be, puts them back, and tells. Silent clients are cut off. */
-function sniff(socket: Socket, timeoutMs: number, decided: (isHttp2: boolean) => void): void {
+/**
+ * Reads until the bytes are HTTP/2's preface or can't be, puts them back, and tells. Who has not said so much within the
+ * headers timeout is cut off, however the bytes drip.
+ */
+function sniff(socket: Socket, { clock, headersTimeoutMs }: OnePortOptions, decided: (isHttp2: boolean) => void): void {
   let seen: Buffer = Buffer.alloc(0)
   const giveUp = () => socket.destroy()
+  const cancel = clock.after(headersTimeoutMs, giveUp)
   const onData = (chunk: Buffer) => {
     seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
     const length = Math.min(seen.length, PREFACE.length)
     const matches = PREFACE.compare(seen, 0, length, 0, length) === 0
     if (matches && length < PREFACE.length) return
+    cancel()
     socket.off('data', onData)
     socket.off('error', giveUp)
     socket.off('end', giveUp)
-    socket.setTimeout(0)
-    socket.off('timeout', giveUp)
+    socket.off('close', cancel)
     socket.pause()
     socket.unshift(seen)
     decided(matches)
@@ -179,5 +203,5 @@ function sniff(socket: Socket, timeoutMs: number, decided: (isHttp2: boolean) =>
   socket.on('data', onData)
   socket.on('error', giveUp)
   socket.on('end', giveUp)
-  socket.setTimeout(timeoutMs, giveUp)
+  socket.on('close', cancel)
 }

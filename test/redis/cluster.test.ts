@@ -1,9 +1,13 @@
 // The link on a real Redis Cluster of three: keys and hints find their node, and a lost node takes down its keys only.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import Fastify from 'fastify'
 import { Redis } from 'ioredis'
+import { AddressLimiter } from '../../src/http/addressLimiter.ts'
+import { addressCounts } from '../../src/redis/addressCounts.ts'
 import { RedisFault } from '../../src/redis/fault.ts'
 import { defineScript } from '../../src/redis/script.ts'
+import { systemClock } from '../../src/system.ts'
 import { startRedisCluster, type TestCluster } from '../support/redisCluster.ts'
 import { openLink, publishedUntilHeard, upLink } from '../support/redisLinks.ts'
 import { startRedis } from '../support/redisServer.ts'
@@ -50,6 +54,24 @@ test('keys of two nodes in one call are refused by Redis, not sent anywhere else
   const link = await upLink(cluster.url)
   const fault = await link.run(count, ['{a}:n', '{g}:n'], [1]).catch(error => error)
   assert.ok(fault instanceof RedisFault)
+})
+
+test('addresses are counted together wherever the slots of their keys are', async () => {
+  const app = Fastify()
+  const open = async () => {
+    const shared = addressCounts({ link: await upLink(cluster.url), clock: systemClock })
+    return new AddressLimiter({ name: 'c', max: 2, shared, clock: systemClock })
+  }
+  const [one, two] = [await open(), await open()]
+  for (const limiter of [one, two]) app.register(async scope => limiter.install(scope))
+  await app.ready()
+  const addresses = Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? `10.0.0.${i}` : `2001:db8:0:${i}::/64`))
+  for (const address of addresses) {
+    assert.equal(await one.count(address), undefined, address)
+    assert.equal(await two.count(address), undefined, address)
+    assert.ok((await one.count(address))! > 0, address)
+  }
+  await app.close()
 })
 
 test('a sharded hint, published by link or by script, reaches the subscriber on its node', async () => {

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http from 'node:http'
 import http2 from 'node:http2'
 import net, { type AddressInfo } from 'node:net'
-import { afterEach, test } from 'node:test'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, afterEach, describe, test } from 'node:test'
+import tls from 'node:tls'
 import { systemClock } from '../../src/system.ts'
 import { createOnePort, type OnePortOptions } from '../../src/transport/onePort.ts'
 import { callHttp1, callHttp2, exchange, until } from '../support/wire.ts'
@@ -175,4 +180,131 @@ test('a connection more than the bound is closed at once, and one that ends make
   first.destroy()
   await until(async () => (await callHttp1(url, { body: 'b' }).catch(() => undefined))?.status === 200, 'room again')
   second.destroy()
+})
+
+test('a preface that drips buys no time beyond the headers timeout', async () => {
+  const { url } = await start({ headersTimeoutMs: 400 })
+  const socket = net.connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})
+  let sent = 0
+  const drip = () => void (socket.destroyed || socket.write('PRI'[sent++]!))
+  drip()
+  const timer = setInterval(drip, 300)
+  await new Promise(resolve => socket.resume().on('close', resolve))
+  clearInterval(timer)
+  assert.equal(sent, 2, 'cut off before its third byte was due')
+})
+
+for (const requests of [0, 1]) {
+  test(`an HTTP/2 session that only sends PINGs after ${requests} requests is closed`, async () => {
+    const { url } = await start()
+    const session = http2.connect(url)
+    let closed = false
+    session.on('close', () => {
+      closed = true
+    })
+    await new Promise(resolve => session.on('connect', resolve))
+    for (let i = 0; i < requests; i++) {
+      const stream = session.request({ ':path': '/' })
+      await new Promise(resolve => stream.resume().on('end', resolve))
+    }
+    const timer = setInterval(() => session.destroyed || session.ping(() => {}), 50)
+    await until(() => closed, 'the session is closed').finally(() => {
+      clearInterval(timer)
+      session.destroy()
+    })
+  })
+}
+
+test('a client may take back all it has under way, twice; one that does nothing else loses its session, and only that', async () => {
+  const { url } = await start({ idleTimeoutMs: 60_000 })
+  const session = http2.connect(url)
+  let isOver = false
+  session.on('error', () => {})
+  session.on('close', () => {
+    isOver = true
+  })
+  await new Promise(resolve => session.on('connect', resolve))
+  const takeBack = async (count: number) => {
+    const streams = Array.from({ length: count }, () => session.request({ ':method': 'POST', ':path': '/' }))
+    await Promise.all(
+      streams.map(
+        stream =>
+          new Promise(resolve =>
+            stream
+              .on('error', () => {})
+              .on('close', resolve)
+              .close(8),
+          ),
+      ),
+    )
+  }
+  for (let i = 0; i < 2; i++) await takeBack(256)
+  const ping = await new Promise(resolve => session.ping(error => resolve(error)))
+  assert.equal(ping, null, 'the session goes on')
+  for (let i = 0; i < 10 && !isOver; i++) await takeBack(256).catch(() => {})
+  await until(() => isOver, 'the session is ended')
+  assert.equal((await callHttp2(url, { body: 'b' })).status, 200)
+})
+
+describe('connections of one address', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-bound-'))
+  after(() => rmSync(folder, { recursive: true }))
+  const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+  const made = spawnSync('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+    ...['-keyout', keyFile, '-out', certFile, '-subj', '/CN=localhost'],
+  ])
+  const isTlsPossible = made.status === 0
+  const secure = () => ({ tls: { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') } })
+
+  for (const kind of ['plain', 'TLS']) {
+    const skip = kind === 'TLS' && !isTlsPossible ? 'openssl is not there to make a certificate' : false
+    test(`${kind}: one more than the bound is closed at once, one that ends makes room`, { skip }, async () => {
+      const perAddress = { most: 2, countedAs: (peer: string) => `network of ${peer}` }
+      const { url } = await start({
+        headersTimeoutMs: 20_000,
+        requestTimeoutMs: 20_000,
+        perAddress,
+        ...(kind === 'TLS' && secure()),
+      })
+      const open = () => net.connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})
+      const [first, second] = [open(), open()]
+      await Promise.all([first, second].map(socket => new Promise(resolve => socket.on('connect', resolve))))
+      const third = open()
+      await new Promise(resolve => third.resume().on('close', resolve))
+      assert.ok(!first.destroyed && !second.destroyed)
+      first.destroy()
+      await until(async () => {
+        const port = Number(new URL(url).port)
+        const host = '127.0.0.1'
+        const fourth =
+          kind === 'TLS' ? tls.connect({ port, host, rejectUnauthorized: false }) : net.connect({ port, host })
+        const isServed = await new Promise(resolve => {
+          fourth.on('error', () => {}).on('close', () => resolve(false))
+          fourth.on('data', () => resolve(true)).write('GARBAGE\r\n\r\n')
+        })
+        fourth.destroy()
+        return isServed === true
+      }, 'room again')
+      second.destroy()
+    })
+
+    test(`${kind}: who is not counted, as a proxy is not, has no bound`, { skip }, async () => {
+      const perAddress = { most: 1, countedAs: () => undefined }
+      const { url } = await start({
+        headersTimeoutMs: 20_000,
+        requestTimeoutMs: 20_000,
+        perAddress,
+        ...(kind === 'TLS' && secure()),
+      })
+      const sockets = Array.from({ length: 5 }, () => net.connect(Number(new URL(url).port), '127.0.0.1'))
+      let closed = 0
+      for (const socket of sockets) socket.on('error', () => {}).on('close', () => closed++)
+      await Promise.all(sockets.map(socket => new Promise(resolve => socket.on('connect', resolve))))
+      sockets[0]!.end()
+      await new Promise(resolve => sockets[0]!.resume().on('close', resolve))
+      assert.equal(closed, 1)
+      for (const socket of sockets) socket.destroy()
+    })
+  }
 })

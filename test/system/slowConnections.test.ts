@@ -1,0 +1,174 @@
+// Five hundred clients that take their time, in every way there is, beside one that does not.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import http2 from 'node:http2'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { BedrockRuntimeClient, ConverseCommand } from '@aws-sdk/client-bedrock-runtime'
+import { NodeHttp2Handler } from '@smithy/node-http-handler'
+import { type FakeBedrock, startFakeBedrock } from '../support/fakeBedrock.ts'
+import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
+import { CONVERSE, callHttp1, until, useTestCredentials } from '../support/wire.ts'
+
+const ANSWER = {
+  output: { message: { role: 'assistant', content: [{ text: 'hello' }] } },
+  stopReason: 'end_turn',
+  usage: { inputTokens: 1, outputTokens: 1, totalTokens: 2 },
+}
+const EACH = 100
+const TIMEOUTS = 'headersTimeoutMs: 4000, requestTimeoutMs: 5000, idleTimeoutMs: 4000'
+const PREFACE = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  Buffer.from('000000040000000000', 'hex'),
+])
+const PING = Buffer.from('0000080600000000000000000000000000', 'hex')
+const POST = `POST ${CONVERSE} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n`
+
+const folder = mkdtempSync(join(tmpdir(), 'sluice-slow-'))
+const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+const made = spawnSync('openssl', [
+  ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+  ...['-keyout', keyFile, '-out', certFile, '-subj', '/CN=localhost'],
+  ...['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:TRUE'],
+])
+const skip = made.status === 0 ? false : 'openssl is not there to make a certificate'
+
+let bedrock: FakeBedrock
+const sluices: TestSluice[] = []
+before(async () => {
+  useTestCredentials()
+  bedrock = await startFakeBedrock((_request, response) =>
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(ANSWER)),
+  )
+})
+after(async () => {
+  for (const sluice of sluices) await sluice.stop(0)
+  await bedrock.close()
+  rmSync(folder, { recursive: true })
+})
+
+async function start(server: string): Promise<TestSluice> {
+  const sluice = await startTestSluice(oneModel(bedrock.url, '', `server: { ${server} }`))
+  sluices.push(sluice)
+  return sluice
+}
+
+/** One request of the AWS SDK on a connection of its own. */
+async function normal(url: string): Promise<void> {
+  const nodeHttp2ConnectOptions = url.startsWith('https') ? { ca: readFileSync(certFile, 'utf8') } : {}
+  const client = new BedrockRuntimeClient({
+    region: 'us-east-1',
+    endpoint: url.replace('127.0.0.1', 'localhost'),
+    credentials: { accessKeyId: 'AKIDCLIENT', secretAccessKey: 'x' },
+    requestHandler: new NodeHttp2Handler({ nodeHttp2ConnectOptions } as ConstructorParameters<
+      typeof NodeHttp2Handler
+    >[0]),
+    maxAttempts: 1,
+  })
+  const messages = [{ role: 'user' as const, content: [{ text: 'hello' }] }]
+  const reply = await client.send(new ConverseCommand({ modelId: 'any.m', messages }))
+  assert.deepEqual(reply.output?.message?.content, [{ text: 'hello' }])
+  client.destroy()
+}
+
+/** What is said at first, and what is said again and again. */
+const WAYS: Record<string, { tls?: true; first: string | Buffer; again?: string | Buffer }> = {
+  'says nothing': { first: '' },
+  'drips headers': { first: `${POST}X-Slow: `, again: 'x' },
+  'drips a body': { first: `${POST}\r\n`, again: 'x' },
+  'is an HTTP/2 session that only sends PINGs': { first: PREFACE, again: PING },
+  'never finishes its TLS handshake': { tls: true, first: Buffer.from('1603010200', 'hex') },
+}
+
+/** Connections that this process holds, of either side. */
+function held(): number {
+  return process.getActiveResourcesInfo().filter(kind => /^(TCPSocketWrap|TLSWrap|TCPWRAP)$/i.test(kind)).length
+}
+
+test('500 slow connections stop no normal request, all of them are cut off, and nothing of them is left', {
+  skip,
+}, async t => {
+  const plain = await start(TIMEOUTS)
+  const secure = await start(`${TIMEOUTS}, tls: { certFile: "${certFile}", keyFile: "${keyFile}" }`)
+  for (const { url } of [plain, secure]) await normal(url)
+  await until(() => held() > 0, 'sockets are counted')
+  let heldBefore = held()
+  await until(() => {
+    const last = heldBefore
+    heldBefore = held()
+    return heldBefore === last
+  }, 'the normal connections are closed')
+  const closed = new Map<string, number>()
+  const talkers: (() => void)[] = []
+  const sockets = Object.entries(WAYS).flatMap(([way, { tls, first, again }]) =>
+    Array.from({ length: EACH }, () => {
+      const socket = net.connect(Number(new URL((tls ? secure : plain).url).port), '127.0.0.1')
+      socket.on('error', () => {})
+      socket.on('close', () => closed.set(way, (closed.get(way) ?? 0) + 1))
+      socket.resume().write(first)
+      if (again) talkers.push(() => void (socket.writable && socket.write(again)))
+      return socket
+    }),
+  )
+  await Promise.all(sockets.map(socket => new Promise(resolve => socket.on('connect', resolve))))
+  const timer = setInterval(() => {
+    for (const talk of talkers) talk()
+  }, 100)
+  t.after(() => clearInterval(timer))
+  for (const { url } of [plain, secure]) await normal(url)
+  assert.deepEqual(Object.fromEntries(closed), {}, 'all of them were there while the normal requests were answered')
+  const all = Object.fromEntries(Object.keys(WAYS).map(way => [way, EACH]))
+  const gone = () => Object.keys(WAYS).every(way => closed.get(way) === EACH)
+  await until(gone, 'every slow connection is cut off', 30_000).catch(() =>
+    assert.deepEqual(Object.fromEntries(closed), all),
+  )
+  await until(() => held() <= heldBefore, `no socket is left: ${held()}, ${heldBefore} before`)
+  const { stages } = (await (await fetch(`${plain.url}/status`)).json()) as {
+    stages: { stage: string; depth: number }[]
+  }
+  assert.deepEqual(
+    stages.filter(({ depth }) => depth !== 0),
+    [],
+    'no bytes and no turns are kept for them',
+  )
+  for (const { url } of [plain, secure]) await normal(url)
+})
+
+test('HTTP/2: a refusal that its client never takes holds its stream no longer than the stall timeout', async () => {
+  const { url } = await start('stallTimeoutMs: 300')
+  const session = http2.connect(url, { settings: { initialWindowSize: 0 } })
+  session.on('error', () => {})
+  const stream = session.request({ ':method': 'POST', ':path': '/nowhere' })
+  let code: number | undefined
+  stream.on('error', () => {})
+  stream.on('close', () => {
+    code = stream.rstCode
+  })
+  stream.end()
+  await until(() => code !== undefined, 'the stream is reset').finally(() => session.destroy())
+  assert.equal(code, http2.constants.NGHTTP2_INTERNAL_ERROR)
+})
+
+test('HTTP/1.1: refusals that their client never takes hold their connection no longer than the stall timeout', async () => {
+  const { url } = await start('stallTimeoutMs: 300')
+  const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
+  socket.pause()
+  let isCut = false
+  socket.on('error', () => {
+    isCut = true
+  })
+  const request = 'GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n'
+  for (let i = 0; i < 40; i++) socket.write(request.repeat(1_000))
+  await until(
+    () => {
+      if (!socket.destroyed) socket.write(request)
+      return isCut
+    },
+    'the connection is cut',
+    20_000,
+  ).finally(() => socket.destroy())
+  await until(async () => (await callHttp1(url)).status === 200, 'a normal request is answered')
+})
