@@ -1,6 +1,6 @@
 // The front door as it is, with a virtual access key as the one way in, and nothing behind it: every invocation let in is kept
 // and answered alike.
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, BlockList } from 'node:net'
 import { LoopDelay } from '../../src/domain/loopDelay.ts'
 import { clientFinder, type ModelSettings } from '../../src/domain/model.ts'
 import type { Refusal } from '../../src/domain/refusal.ts'
@@ -8,8 +8,10 @@ import { Book } from '../../src/gateway/book.ts'
 import type { Finished, Invocation } from '../../src/gateway/ports.ts'
 import { Stage } from '../../src/gateway/stage.ts'
 import { buildApp } from '../../src/http/app.ts'
+import { ClientAddress } from '../../src/http/clientAddress.ts'
 import { DemandReaders } from '../../src/http/demandReaders.ts'
 import { Doorkeeper } from '../../src/http/doorkeeper.ts'
+import { IngressGuard } from '../../src/http/ingressGuard.ts'
 import { Receiving } from '../../src/http/receiving.ts'
 import { isSigned, whoSigned } from '../../src/identity/sigv4.ts'
 import type { Presented } from '../../src/identity/who.ts'
@@ -71,6 +73,8 @@ export async function startSignedDoor(): Promise<SignedDoor> {
       book,
       findModel: modelId => (modelId.startsWith('unknown') ? undefined : MODEL),
       doorkeeper: new Doorkeeper({
+        address: new ClientAddress(new BlockList()),
+        guard: new IngressGuard({ clock: systemClock }),
         clientOf: clientFinder([]),
         identities: {
           whoIs(one) {
