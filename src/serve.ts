@@ -7,10 +7,12 @@ import type { Book } from './gateway/book.ts'
 import { buildApp } from './http/app.ts'
 import type { DataPlaneParts } from './http/dataPlane.ts'
 import { Doorkeeper } from './http/doorkeeper.ts'
-import { openIdentities } from './identity/open.ts'
+import type { Identities } from './identity/who.ts'
+import { LiveIdentities } from './liveIdentities.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
 import { readiness, statusOf } from './operatorViews.ts'
 import { startOwnSimulator } from './ownSimulator.ts'
+import { NO_SECRETS, type Secrets } from './secrets.ts'
 import type { RunningSimulator } from './simulator/server.ts'
 import { type BuiltStages, buildStages } from './stages.ts'
 import { newId, systemClock } from './system.ts'
@@ -23,10 +25,10 @@ export interface Sluice {
   /** Where the ledger is shared, without secrets. */
   redis: string | undefined
   /**
-   * Takes over what may change while it runs: models, pools and quotas, clients, admission, retries. Levels, waiters and what is
-   * in flight stay. Returns the other settings that differ: those take a restart.
+   * Takes over what may change while it runs: models, pools and quotas, clients and who they are, admission, retries. Levels,
+   * waiters and what is in flight stay. Returns the other settings that differ: those take a restart.
    */
-  reload(config: Config): string[]
+  reload(config: Config, secrets?: Secrets): string[]
   /**
    * Stops accepting, lets what is in flight finish for at most `graceMs`, then cuts it. Resolves with how many were cut.
    */
@@ -36,6 +38,8 @@ export interface Sluice {
 export interface Environment {
   /** AWS_BEARER_TOKEN_BEDROCK */
   bearerToken?: string | undefined
+  /** What the config names and does not hold. */
+  secrets?: Secrets
 }
 
 export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
@@ -47,18 +51,19 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     bearerToken: environment.bearerToken,
   })
   const { book, ledger, metrics } = core
+  const identities = new LiveIdentities(config, environment.secrets ?? NO_SECRETS, systemClock, log)
   const fault = (error: unknown) => log.error({ error: faultText(error) }, 'fault')
   const stages = buildStages(
     config,
     { ledger, sends: core.pushback.parts.sends },
-    () => live.config.admission.maxWaiting,
+    { maxWaiting: () => live.config.admission.maxWaiting, identifying: () => identities.reading() },
     metrics.stages,
     fault,
   )
   let draining = false
   const app = buildApp({
     port,
-    dataPlane: doorOf(core, live, stages, log),
+    dataPlane: doorOf(core, live, identities, stages, log),
     readiness: () => readiness(draining, ledger, stages),
     status: () => statusOf(core, live, stages),
     metrics: () => metrics.scrape(),
@@ -76,9 +81,10 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     url: `${config.server.tls ? 'https' : 'http'}://${urlHost(config.server.host)}:${boundPort}`,
     simulatorUrl: simulator?.url,
     redis: core.redis,
-    reload(next) {
+    reload(next, secrets = NO_SECRETS) {
       const fixed = fixedSettings(live.config, next)
       live.take(next)
+      identities.take(next, secrets)
       core.takeModels(next)
       return fixed
     },
@@ -91,13 +97,19 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   }
 }
 
-function doorOf({ book, metrics }: Core, live: LiveSettings, stages: BuiltStages, log: Logger): DataPlaneParts {
+function doorOf(
+  { book, metrics }: Core,
+  live: LiveSettings,
+  identities: Identities,
+  stages: BuiltStages,
+  log: Logger,
+): DataPlaneParts {
   const { maxBodyBytes, stallTimeoutMs } = live.config.server
   return {
     book,
     newId,
     findModel: modelId => live.findModel(modelId),
-    doorkeeper: new Doorkeeper({ identities: openIdentities, clientOf: name => live.clientOf(name) }),
+    doorkeeper: new Doorkeeper({ identities, clientOf: name => live.clientOf(name) }),
     maxWaitMs: priority => live.config.admission.maxWaitMs[priority],
     maxBodyBytes,
     stallTimeoutMs,

@@ -33,6 +33,7 @@ const PACKAGE_ROOMS: Record<string, string[]> = {
   '@smithy/core': ['wire', 'simulator'],
   'image-size': ['wire'],
   ioredis: ['redis'],
+  jose: ['identity'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   yaml: ['config'],

@@ -1,7 +1,7 @@
 // Who asks: what a request presents of itself, and who that turns out to be.
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Priority } from '../domain/model.ts'
-import type { Refusal } from '../domain/refusal.ts'
+import type { Refusal, RefusalCode } from '../domain/refusal.ts'
 
 export interface Presented {
   method: string
@@ -20,8 +20,12 @@ export interface Known {
   client: string
   /** Who it is while the request names nobody. */
   user: string
+  /** The credential itself says who the user is: a request that names another is not believed. */
+  isUserProven?: boolean
   /** Its default class; absent: the client's. */
   priority?: Priority
+  /** The highest class it may ask for; absent: the client's. */
+  maxPriority?: Priority
   /** What only the body can show, once it has been read: a refusal, or undefined when it is as promised. */
   checkBody?: (body: Buffer) => Refusal | undefined
 }
@@ -38,3 +42,10 @@ export interface Identities {
   /** Answers at once where it can: a request must not wait a turn of the event loop for nothing. */
   whoIs(presented: Presented): Who | Promise<Who>
 }
+
+export function denied(code: RefusalCode, message: string): Denied {
+  return { kind: 'denied', refusal: { code, message } }
+}
+
+/** In AWS's own words. */
+export const UNKNOWN_KEY = denied('unknown-key', 'The security token included in the request is invalid.')
