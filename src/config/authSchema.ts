@@ -37,12 +37,12 @@ const jwt = z
       .array(z.enum(ASYMMETRIC))
       .min(1)
       .default(['RS256', 'PS256', 'ES256', 'EdDSA'])
-      .describe('Signatures that are taken.'),
+      .describe('Signatures that are taken; by default RS256, PS256, ES256 and EdDSA.'),
     clockSkewS: z.int().min(0).max(300).default(30).describe("How far the provider's clock may be off."),
     clientClaim: oneOrMore(claim, 8)
       .default(['azp', 'client_id'])
       .describe(
-        'The first of them that a token has names its client, by `clients[].name` or `clients[].jwtClientIds`.',
+        'The first of them that a token has names its client, by `clients[].name` or `clients[].jwtClientIds`; by default `azp`, then `client_id`.',
       ),
     userClaim: claim
       .default('sub')

@@ -27,8 +27,8 @@ export function credentialedIdentities({ keys, signingKeys, tokens, clock }: Cre
       const credential = credentialOf(presented.headers)
       if (credential === undefined) return NO_CREDENTIALS
       if (tokens && looksLikeToken(credential)) return tokens.whoIs(credential)
-      const client = keys.holderOf(credential)
-      return client === undefined ? UNKNOWN_KEY : { kind: 'known', client, user: client }
+      const holder = keys.holderOf(credential)
+      return holder ? { kind: 'known', client: holder.client, user: holder.user } : UNKNOWN_KEY
     },
   }
 }

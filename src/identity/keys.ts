@@ -35,15 +35,21 @@ export function keySha256(key: string): string {
   return hash('sha256', key, 'hex')
 }
 
+/** What a key is shown as where its user has no other name. */
+export function keyUser(sha256: string): string {
+  return `key-${sha256.slice(0, 12)}`
+}
+
 /** A bearer, else an x-api-key: where both are sent the bearer alone decides. Undefined: neither. */
 export function credentialOf({ authorization, 'x-api-key': apiKey }: IncomingHttpHeaders): string | undefined {
   const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
   return bearer ?? ((Array.isArray(apiKey) ? apiKey[0] : apiKey) || undefined)
 }
 
-interface Holder {
-  digest: Buffer
+export interface Holder {
   client: string
+  /** The key itself, as in `open` mode: the log tells which of a client's keys are still in use. */
+  user: string
 }
 
 /**
@@ -51,22 +57,22 @@ interface Holder {
  * takes tells at most of that half of a hash, which nobody can steer and from which no key can be found.
  */
 export class KeyRing {
-  readonly #holders = new Map<string, Holder>()
+  readonly #holders = new Map<string, Holder & { digest: Buffer }>()
 
   /** Hashes as hexadecimal digits. */
   constructor(keys: { client: string; sha256: string }[]) {
     for (const { client, sha256 } of keys) {
       const digest = Buffer.from(sha256, 'hex')
-      this.#holders.set(halfOf(digest), { digest, client })
+      this.#holders.set(halfOf(digest), { digest, client, user: keyUser(sha256.toLowerCase()) })
     }
   }
 
-  /** The client that holds the key; undefined: nobody. */
-  holderOf(key: string): string | undefined {
+  /** Undefined: nobody. */
+  holderOf(key: string): Holder | undefined {
     if (key.length > LONGEST_KEY) return undefined
     const digest = hash('sha256', key, 'buffer')
     const holder = this.#holders.get(halfOf(digest))
-    return holder && timingSafeEqual(digest, holder.digest) ? holder.client : undefined
+    return holder && timingSafeEqual(digest, holder.digest) ? holder : undefined
   }
 }
 
