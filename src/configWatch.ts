@@ -1,5 +1,5 @@
 // Files that are watched by reading them again: whatever an editor or Kubernetes does to them (write in place, rename over,
-// swap a symlink), what counts is what stands in them. No event is missed, because none is needed.
+// swap a symlink), what counts is what stands in them. No event is missed, because none is needed. It ends with the process.
 import type { Clock } from './domain/clock.ts'
 
 export interface ConfigWatchParts {
@@ -18,8 +18,6 @@ export class ConfigWatch {
   #loaded: ReadonlyMap<string, string | undefined>
   /** What the last look saw, where that is something else. */
   #changed: string | undefined
-  #cancel: () => void = () => {}
-  #isOver = false
 
   constructor(parts: ConfigWatchParts, loaded: ReadonlyMap<string, string | undefined>) {
     this.#parts = parts
@@ -33,13 +31,8 @@ export class ConfigWatch {
     this.#loaded = this.#parts.reload()
   }
 
-  stop(): void {
-    this.#isOver = true
-    this.#cancel()
-  }
-
   #lookLater(): void {
-    if (!this.#isOver) this.#cancel = this.#parts.clock.after(LOOK_EVERY_MS, () => void this.#look())
+    this.#parts.clock.after(LOOK_EVERY_MS, () => void this.#look())
   }
 
   /** A file that is being written may be whole YAML at every length: it is taken once two looks have seen the same. */
@@ -47,7 +40,7 @@ export class ConfigWatch {
     const before = this.#loaded
     const texts = await Promise.all([...before.keys()].map(path => this.#parts.read(path).catch(() => undefined)))
     // Unless somebody has loaded meanwhile.
-    if (before === this.#loaded && !this.#isOver) {
+    if (before === this.#loaded) {
       const seen = JSON.stringify(texts)
       const isOther = seen !== JSON.stringify([...before.values()])
       if (isOther && seen === this.#changed) this.reload()

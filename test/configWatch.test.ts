@@ -106,11 +106,3 @@ test('SIGHUP loads at once, and the watch does not load the same again', async (
   await clock.advance(10 * SECOND_MS)
   assert.deepEqual(reloads, ['b'])
 })
-
-test('once it is stopped it looks no more', async () => {
-  const { clock, files, reloads, watch } = bench({ config: 'a' })
-  watch.stop()
-  files.config = 'b'
-  await clock.advance(10 * SECOND_MS)
-  assert.deepEqual(reloads, [])
-})

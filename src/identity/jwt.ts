@@ -37,7 +37,8 @@ const MOST_KEPT = 10_000
 /** Being verified, or waiting for the provider's keys. */
 export const MOST_VERIFYING = 256
 const BUSY_RETRY_MS = 1_000
-const LONGEST_CLAIM = 256
+/** In logs and /status: without control characters, and whole in Unicode. */
+const NAME = /^[^\p{Cc}\p{Cs}]{1,256}$/u
 const TOKEN_SHAPE = /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/
 
 /** A Sluice key has no dots. */
@@ -122,7 +123,7 @@ function claim(payload: JWTPayload, name: string): unknown {
 }
 
 function isName(value: unknown): value is string | number {
-  return typeof value === 'number' || (typeof value === 'string' && value !== '' && value.length <= LONGEST_CLAIM)
+  return typeof value === 'number' || (typeof value === 'string' && NAME.test(value))
 }
 
 /** Any other word is left unread: a claim made for other services must not lock anybody out of this one. */

@@ -34,13 +34,17 @@ let rsa: SigningPair
 let ec: SigningPair
 let ed: SigningPair
 let stranger: SigningPair
+/** Its JWK does not say for which algorithm it is. */
+let bare: SigningPair
 let keys: KeySet
 before(async () => {
   rsa = await signingPair('RS256', 'rsa')
   ec = await signingPair('ES256', 'ec')
   ed = await signingPair('EdDSA', 'ed')
   stranger = await signingPair('RS256', 'rsa')
-  keys = fixedKeySet({ keys: [rsa.jwk, ec.jwk, ed.jwk] })
+  bare = await signingPair('RS256', 'bare')
+  const { alg: _alg, ...jwk } = bare.jwk
+  keys = fixedKeySet({ keys: [rsa.jwk, ec.jwk, ed.jwk, jwk] })
 })
 
 interface Bench {
@@ -77,7 +81,7 @@ const INVALID = 'unknown-key: The security token included in the request is inva
 const ANN = { kind: 'known', client: 'web', user: 'ann', isUserProven: true }
 
 test('RS256, ES256 and EdDSA signatures are taken, and the claims say who it is', async () => {
-  for (const pair of [rsa, ec, ed]) assert.deepEqual(await whoHas({}, {}, pair), ANN)
+  for (const pair of [rsa, ec, ed, bare]) assert.deepEqual(await whoHas({}, {}, pair), ANN)
 })
 
 test('the client is named by azp, else by client_id, by its own name or an id of the provider’s', async () => {
@@ -97,7 +101,8 @@ test('the client is named by azp, else by client_id, by its own name or an id of
 test('without a user claim the header may name the user; one that is no name is not let in by the header', async () => {
   assert.deepEqual(await whoHas({ sub: undefined }), { kind: 'known', client: 'web', user: 'web' })
   assert.deepEqual(await whoHas({ sub: undefined, uid: 7 }, { userClaim: 'uid' }), { ...ANN, user: '7' })
-  for (const sub of ['', null, {}, ['ann'], true, 'x'.repeat(257)])
+  assert.deepEqual(await whoHas({ sub: 'Zoë 🙂' }), { ...ANN, user: 'Zoë 🙂' })
+  for (const sub of ['', null, {}, ['ann'], true, 'x'.repeat(257), 'ann\n', '\u0000', '\ud800'])
     assert.equal(said(await whoHas({ sub })), `${INVALID}: its sub is no name.`)
 })
 
@@ -159,11 +164,11 @@ test('algorithm confusion: no signature, or one made with what is public, is nev
     'other claims under the same signature': `${right.split('.')[0]}.${b64({ ...claims, sub: 'bob' })}.${signature}`,
     'a signature cut short': right.slice(0, -2),
     'an allowed key, an algorithm that is not': await new SignJWT(claims)
-      .setProtectedHeader({ alg: 'RS512', kid: 'rsa' })
+      .setProtectedHeader({ alg: 'RS512', kid: 'bare' })
       .sign(
         await crypto.subtle.importKey(
           'pkcs8',
-          await pkcs8(rsa),
+          await pkcs8(bare),
           { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-512' },
           false,
           ['sign'],
