@@ -121,9 +121,14 @@ function reloadConfig(sluice: Sluice, file: string, log: Logger): FilesRead {
     log.error({ config: file, faults: loaded.faults }, 'config not reloaded: the old one stays')
     return loaded.files
   }
-  const needRestart = sluice.reload(loaded.config, loaded.secrets)
-  log.info({ config: file, ...(needRestart.length > 0 && { needRestart }) }, 'config reloaded')
-  warnOfUnread(loaded.config, log)
+  try {
+    const needRestart = sluice.reload(loaded.config, loaded.secrets)
+    log.info({ config: file, ...(needRestart.length > 0 && { needRestart }) }, 'config reloaded')
+    warnOfUnread(loaded.config, log)
+  } catch (error) {
+    // A fault of ours must not end what serves.
+    log.error({ config: file, error: (error as Error).stack }, 'config not reloaded')
+  }
   return loaded.files
 }
 
