@@ -96,16 +96,16 @@ export class Tokens {
   /** Of a token whose signature, issuer and time are right. */
   #whoClaims(payload: JWTPayload): Who {
     const { settings, clientOf } = this.#parts
-    const audience = [claim(payload, settings.audienceClaim)].flat()
+    const audience = [payload[settings.audienceClaim]].flat()
     if (!settings.audience.some(one => audience.includes(one))) return wrong(`its ${settings.audienceClaim} is another`)
-    const clientClaim = settings.clientClaim.find(name => claim(payload, name) !== undefined)
-    const named = clientClaim && claim(payload, clientClaim)
+    const clientClaim = settings.clientClaim.find(name => payload[name] !== undefined)
+    const named = clientClaim && payload[clientClaim]
     if (typeof named !== 'string') return wrong(`it has no ${settings.clientClaim.join(' or ')}`)
     const client = clientOf(named)
     if (client === undefined) return wrong(`no client is called what its ${clientClaim} says`)
-    const priority = settings.priorityClaim ? priorityOf(claim(payload, settings.priorityClaim)) : undefined
+    const priority = settings.priorityClaim ? priorityOf(payload[settings.priorityClaim]) : undefined
     const classes = priority && { priority, maxPriority: priority }
-    const user = claim(payload, settings.userClaim)
+    const user = payload[settings.userClaim]
     if (user === undefined) return { kind: 'known', client, user: client, ...classes }
     // Never the header instead: who has a token that names somebody is that one, or nobody.
     if (!isName(user)) return wrong(`its ${settings.userClaim} is no name`)
@@ -116,10 +116,6 @@ export class Tokens {
     if (this.#kept.size >= MOST_KEPT) this.#kept.delete(this.#kept.keys().next().value!)
     this.#kept.set(id, { who, untilMs: Math.min(expiresMs, this.#parts.clock.nowMs() + LONGEST_KEPT_MS) })
   }
-}
-
-function claim(payload: JWTPayload, name: string): unknown {
-  return Object.hasOwn(payload, name) ? payload[name] : undefined
 }
 
 function isName(value: unknown): value is string | number {
