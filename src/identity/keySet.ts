@@ -107,15 +107,17 @@ export class RemoteKeySet implements KeySet {
 /** Rejects on anything but a 200 with JSON of a bounded size. A redirect is an error: the config says where the keys are. */
 async function fetchJson(url: string, signal: AbortSignal): Promise<JSONWebKeySet> {
   const response = await fetch(url, { signal, redirect: 'error', headers: { accept: 'application/json' } })
+  if (response.status !== 200) {
+    await response.body?.cancel()
+    throw new Error(`status ${response.status}`)
+  }
   const chunks: Uint8Array[] = []
   let bytes = 0
   for await (const chunk of response.body ?? []) {
     bytes += chunk.length
-    if (response.status !== 200 || bytes > MOST_BYTES) break
+    if (bytes > MOST_BYTES) throw new Error(`more than ${MOST_BYTES} bytes`)
     chunks.push(chunk)
   }
-  if (response.status !== 200) throw new Error(`status ${response.status}`)
-  if (bytes > MOST_BYTES) throw new Error(`more than ${MOST_BYTES} bytes`)
   return JSON.parse(Buffer.concat(chunks).toString('utf8')) as JSONWebKeySet
 }
 

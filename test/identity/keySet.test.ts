@@ -84,7 +84,12 @@ test('after ten minutes keys are fetched again beside the requests: one that was
   await until(async () => (await find('first')) === 'unknown', 'the old key is gone')
 })
 
-for (const manner of ['error', 'html', 'redirect', 'endless'] as const) {
+for (const [manner, reason] of [
+  ['error', /^status 500$/],
+  ['html', /is not valid JSON$/],
+  ['redirect', /redirect/],
+  ['endless', /^more than 524288 bytes$/],
+] as const) {
   test(`away (${manner}): who asks is told when to come back, and known keys go on for a day`, async t => {
     const { server, clock, find, troubles } = await bench(t)
     server.manner = manner
@@ -93,6 +98,7 @@ for (const manner of ['error', 'html', 'redirect', 'endless'] as const) {
     assert.equal(await find('first'), 6 * SECOND_MS)
     assert.equal(server.fetches, 1, 'not asked again yet')
     assert.equal(troubles.length, 1)
+    assert.match(troubles[0]!, reason)
     server.manner = 'well'
     await clock.advance(6 * SECOND_MS)
     assert.equal(await find('first'), 'found')
