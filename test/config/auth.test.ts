@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { formatFault, parseConfig } from '../../src/config/load.ts'
+import { loadConfig } from '../../src/configFile.ts'
 import { readSecrets } from '../../src/secrets.ts'
 import { runSluice } from '../support/childSluice.ts'
 
@@ -184,6 +188,29 @@ for (const [what, content] of [
     ])
   })
 }
+
+test('a load tells the text of each file it read, and which it could not read: those are watched', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-auth-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const [file, secretFile, jwksFile] = ['sluice.yaml', 'secret', 'jwks.json'].map(name => join(folder, name))
+  const text = `${MODEL}auth: { mode: keys, jwt: { issuer: i, audience: a, jwksFile: "${jwksFile}" } }
+clients: [{ name: a, sigv4: { accessKeyId: ${ID}, secretFile: "${secretFile}" } }]`
+  writeFileSync(file!, text)
+  writeFileSync(secretFile!, 'secret')
+  const faulty = loadConfig(file!, {})
+  assert.deepEqual([faulty.kind, ...faulty.files.values()], ['faulty', text, 'secret', undefined])
+  writeFileSync(jwksFile!, '{"keys":[]}')
+  const loaded = loadConfig(file!, {})
+  assert.equal(loaded.kind, 'ok')
+  assert.deepEqual(
+    [...loaded.files],
+    [
+      [file, text],
+      [secretFile, 'secret'],
+      [jwksFile, '{"keys":[]}'],
+    ],
+  )
+})
 
 test('sluice key new prints a key and lines that are a config which lets it in', async () => {
   const { stdout, code } = await runSluice(['key', 'new', '--client', '1.5'])
