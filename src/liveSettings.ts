@@ -5,7 +5,7 @@ import type { LimitSettings } from './domain/limits/clientLimits.ts'
 import { type ClientFinder, clientFinder, type ModelSettings, modelFinder, type PoolSettings } from './domain/model.ts'
 
 /** Taken over by a reload; all others take a restart. */
-const CHANGEABLE: ReadonlySet<string> = new Set(['models', 'clients', 'admission', 'retries', 'breaker'])
+const CHANGEABLE: ReadonlySet<string> = new Set(['models', 'clients', 'auth', 'admission', 'retries', 'breaker'])
 
 export interface LiveSettings {
   readonly config: Config

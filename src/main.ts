@@ -1,20 +1,23 @@
 #!/usr/bin/env node
-// The command line: sluice [serve] | check | simulator.
-import { accessSync, constants, readFileSync } from 'node:fs'
+// The command line: sluice [serve] | check | simulator | key new.
+import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { formatFault, parseConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
+import { type FilesRead, type Loaded, loadConfig, parseConfigFile } from './configFile.ts'
+import { ConfigWatch } from './configWatch.ts'
+import { newKeyText } from './newKey.ts'
 import { simulatorSettings } from './ownSimulator.ts'
 import { type Sluice, startSluice } from './serve.ts'
 import { startSimulator } from './simulator/server.ts'
-import { systemClock } from './system.ts'
+import { secretBytes, systemClock } from './system.ts'
 import { createLog, LOG_LEVELS, type Logger } from './telemetry/log.ts'
 import { boundReadBuffers } from './transport/readBuffers.ts'
 
 const USAGE = `sluice [serve] [--config FILE]            start the proxy
 sluice check [--config FILE]              list every fault of a config; exit 1 if there is one
 sluice simulator [--port N] [--config FILE]   start the Bedrock simulator alone
+sluice key new [--client NAME] [--sigv4]  make a key for a client; it is shown this once, the config gets its hash
 
 FILE defaults to $SLUICE_CONFIG, else config/local.yaml. Environment: HOST, PORT, REDIS_URL, LOG_LEVEL, AWS's own for credentials.`
 
@@ -28,23 +31,37 @@ interface Options {
   command: string
   file: string
   port: number | undefined
+  client: string
+  isSigV4: boolean
 }
 
 function readOptions(args: string[]): Options | undefined {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { config: { type: 'string' }, port: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      config: { type: 'string' },
+      port: { type: 'string' },
+      client: { type: 'string' },
+      sigv4: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
   })
   if (values.help) return undefined
-  if (positionals.length > 1) throw new UsageError(`expected one command, found: ${positionals.join(' ')}`)
+  const command = positionals.join(' ')
+  if (positionals.length > 1 && command !== 'key new') throw new UsageError(`expected one command, found: ${command}`)
   if (values.port !== undefined && !/^\d{1,5}$/.test(values.port)) {
     throw new UsageError(`--port: expected a port, found ${values.port}`)
   }
+  if (values.client !== undefined && !/^[\w.:-]{1,64}$/.test(values.client)) {
+    throw new UsageError(`--client: expected letters, digits, and . _ : -, at most 64, found ${values.client}`)
+  }
   return {
-    command: positionals[0] ?? 'serve',
+    command: command || 'serve',
     file: values.config ?? (process.env.SLUICE_CONFIG || LOCAL_CONFIG),
     port: values.port === undefined ? undefined : Number(values.port),
+    client: values.client ?? 'my-app',
+    isSigV4: values.sigv4 ?? false,
   }
 }
 
@@ -54,75 +71,73 @@ async function run(args: string[]): Promise<void> {
   else if (options.command === 'serve') await serve(options)
   else if (options.command === 'check') check(options)
   else if (options.command === 'simulator') await simulator(options)
-  else throw new UsageError(`expected serve, check or simulator, found ${options.command}`)
+  else if (options.command === 'key new') console.log(newKeyText(options.client, options.isSigV4, secretBytes))
+  else throw new UsageError(`expected serve, check, simulator or key new, found ${options.command}`)
 }
 
-function load(file: string): Config {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new UsageError(`${file}: expected a readable file, found ${(error as NodeJS.ErrnoException).code}`)
-  }
-  const result = parseConfig(text, file, process.env)
-  if (result.kind === 'ok') return withReadableFiles(result.config, file)
-  throw new UsageError(result.faults.map(formatFault).join('\n'))
-}
-
-/** What the config names must be there: `check` would be worth little if the start still failed. */
-function withReadableFiles(config: Config, file: string): Config {
-  const files: [string, string][] = Object.entries(config.server.tls ?? {}).map(([name, path]) => [
-    `server.tls.${name}`,
-    path,
-  ])
-  if (config.redis?.caFile) files.push(['redis.caFile', config.redis.caFile])
-  const unreadable = files.filter(([, path]) => !isReadable(path))
-  if (unreadable.length === 0) return config
-  const faults = unreadable.map(
-    ([name, path]) => `${file} ${name}: expected a readable file, found ${JSON.stringify(path)}`,
-  )
-  throw new UsageError(faults.join('\n'))
-}
-
-function isReadable(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK)
-    return true
-  } catch {
-    return false
-  }
+/** Throws with every fault. */
+function load(file: string): Extract<Loaded, { kind: 'ok' }> {
+  const loaded = loadConfig(file, process.env)
+  if (loaded.kind === 'ok') return loaded
+  throw new UsageError(loaded.faults.join('\n'))
 }
 
 function check({ file }: Options): void {
-  const { models } = load(file)
+  const { models } = load(file).config
   const pools = models.reduce((count, model) => count + model.pools.length, 0)
   console.log(`${file}: no faults; ${models.length} models, ${pools} pools`)
 }
 
 async function serve({ file }: Options): Promise<void> {
-  const config = load(file)
+  const { config, secrets, files } = load(file)
   const log = createLog(logLevel())
   boundReadBuffers()
   const bearerToken = process.env.AWS_BEARER_TOKEN_BEDROCK
-  const starting = startSluice(config, log, { bearerToken, otel: process.env })
+  const starting = startSluice(config, log, { bearerToken, secrets, otel: process.env })
   stopOnSignals(async graceMs => (await starting).stop(graceMs), config.server.drainMs, log)
   const sluice = await starting.catch(startFault)
-  process.on('SIGHUP', () => reload(sluice, file, log))
+  reloadOnChange(sluice, file, files, config.server.watchConfig, log)
   const ends = upstreams(config, sluice)
   const ledger = config.redis ? `Redis at ${sluice.redis}` : 'in memory'
   log.info({ url: sluice.url, config: file, ledger, upstream: ends }, 'listening')
+  warnOfUnread(config, log)
   console.error(welcome(sluice.url, ledger, ends))
 }
 
-/** A faulty config changes nothing: what runs goes on with what it has. */
-function reload(sluice: Sluice, file: string, log: Logger): void {
-  try {
-    const needRestart = sluice.reload(load(file))
-    log.info({ config: file, ...(needRestart.length > 0 && { needRestart }) }, 'config reloaded')
-  } catch (error) {
-    const faults = (error as Error).message.split('\n')
-    log.error({ config: file, faults }, 'config not reloaded: the old one stays')
+function reloadOnChange(sluice: Sluice, file: string, files: FilesRead, isWatched: boolean, log: Logger): void {
+  const reload = () => reloadConfig(sluice, file, log)
+  if (!isWatched) {
+    process.on('SIGHUP', reload)
+    return
   }
+  const watch = new ConfigWatch({ clock: systemClock, read: path => readFile(path, 'utf8'), reload }, files)
+  process.on('SIGHUP', () => watch.reload())
+}
+
+/** A faulty config changes nothing: what runs goes on with what it has. */
+function reloadConfig(sluice: Sluice, file: string, log: Logger): FilesRead {
+  const loaded = loadConfig(file, process.env)
+  if (loaded.kind === 'faulty') {
+    sluice.notReloaded()
+    log.error({ config: file, faults: loaded.faults }, 'config not reloaded: the old one stays')
+    return loaded.files
+  }
+  try {
+    const needRestart = sluice.reload(loaded.config, loaded.secrets)
+    log.info({ config: file, ...(needRestart.length > 0 && { needRestart }) }, 'config reloaded')
+    warnOfUnread(loaded.config, log)
+  } catch (error) {
+    // A fault of ours must not end what serves.
+    sluice.notReloaded()
+    log.error({ config: file, error: (error as Error).stack }, 'config not reloaded')
+  }
+  return loaded.files
+}
+
+/** Whoever gave clients keys may believe that keys are asked for. */
+function warnOfUnread({ auth, clients }: Config, log: Logger): void {
+  if (auth.mode === 'keys' || !clients.some(({ keySha256, sigv4 }) => keySha256 || sigv4)) return
+  log.warn('auth.mode is open: clients have keys, and nobody is asked for one')
 }
 
 /** A port that is taken or not ours, a certificate that can't be read: for the person at the terminal, without a stack. */
@@ -153,7 +168,9 @@ function upstreams(config: Config, sluice: Sluice): string[] {
 }
 
 async function simulator({ file, port }: Options): Promise<void> {
-  const config = load(file)
+  const parsed = parseConfigFile(file, process.env)
+  if (parsed.kind === 'faulty') throw new UsageError(parsed.faults.join('\n'))
+  const { config } = parsed
   const log = createLog(logLevel())
   const running = await startSimulator({
     settings: simulatorSettings(config),

@@ -11,10 +11,12 @@ import type { DataPlaneParts } from './http/dataPlane.ts'
 import { Doorkeeper } from './http/doorkeeper.ts'
 import { IngressGuard } from './http/ingressGuard.ts'
 import { REFUSAL_SHAPES } from './http/refusals.ts'
-import { openIdentities } from './identity/open.ts'
+import type { Identities } from './identity/who.ts'
+import { LiveIdentities } from './liveIdentities.ts'
 import { fixedSettings, type LiveSettings, liveSettings } from './liveSettings.ts'
 import { readiness, statusOf } from './operatorViews.ts'
 import { startOwnSimulator } from './ownSimulator.ts'
+import { NO_SECRETS, type Secrets } from './secrets.ts'
 import type { RunningSimulator } from './simulator/server.ts'
 import { type BuiltStages, buildStages } from './stages.ts'
 import { newId, systemClock } from './system.ts'
@@ -30,10 +32,12 @@ export interface Sluice {
   /** Where the ledger is shared, without secrets. */
   redis: string | undefined
   /**
-   * Takes over what may change while it runs: models, pools and quotas, clients, admission, retries. Levels, waiters and what is
-   * in flight stay. Returns the other settings that differ: those take a restart.
+   * Takes over what may change while it runs: models, pools and quotas, clients and who they are, admission, retries. Levels,
+   * waiters and what is in flight stay. Returns the other settings that differ: those take a restart.
    */
-  reload(config: Config): string[]
+  reload(config: Config, secrets?: Secrets): string[]
+  /** Whoever watches the metrics hears that a changed config was faulty. */
+  notReloaded(): void
   /**
    * Stops accepting, lets what is in flight finish for at most `graceMs`, then cuts it. Resolves with how many were cut.
    */
@@ -45,6 +49,8 @@ export interface Environment {
   bearerToken?: string | undefined
   /** The process's environment, whose OTEL_* say whether and how to trace; absent: nothing is traced. */
   otel?: NodeJS.ProcessEnv
+  /** What the config names and does not hold. */
+  secrets?: Secrets
 }
 
 export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
@@ -62,18 +68,19 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   const farSide = { simulatorUrl: simulator?.url, bearerToken: environment.bearerToken }
   const core = await buildCore(config, live, log, farSide, tracing?.tracer)
   const { book, ledger, metrics } = core
+  const identities = new LiveIdentities(config, environment.secrets ?? NO_SECRETS, systemClock, log)
   const fault = (error: unknown) => log.error({ error: faultText(error) }, 'fault')
   const stages = buildStages(
     config,
     { ledger, sends: core.pushback.parts.sends },
-    () => live.config.admission.maxWaiting,
+    { maxWaiting: () => live.config.admission.maxWaiting, identifying: () => identities.reading() },
     metrics.stages,
     fault,
   )
   let draining = false
   const app = buildApp({
     port,
-    dataPlane: doorOf(core, live, stages, address, log),
+    dataPlane: doorOf(core, { live, identities, address }, stages, log),
     readiness: () => readiness(draining, ledger, stages),
     status: () => statusOf(core, live, stages),
     metrics: accept => metrics.scrape(accept),
@@ -91,12 +98,14 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     url: `${config.server.tls ? 'https' : 'http'}://${urlHost(config.server.host)}:${boundPort}`,
     simulatorUrl: simulator?.url,
     redis: core.redis,
-    reload(next) {
+    reload(next, secrets = environment.secrets ?? NO_SECRETS) {
       const fixed = fixedSettings(live.config, next)
       live.take(next)
+      identities.take(next, secrets)
       core.takeModels(next)
       return fixed
     },
+    notReloaded: () => metrics.process.configFaulty(),
     async stop(graceMs) {
       draining = true
       const cut = await drain(app, book, graceMs)
@@ -108,17 +117,16 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
 
 function doorOf(
   { book, metrics, addresses }: Core,
-  live: LiveSettings,
+  { live, identities, address }: { live: LiveSettings; identities: Identities; address: ClientAddress },
   stages: BuiltStages,
-  address: ClientAddress,
   log: Logger,
 ): DataPlaneParts {
-  const { ingress, server, auth } = live.config
+  const { ingress, server } = live.config
   const { maxBodyBytes, stallTimeoutMs } = server
   const guard = new IngressGuard({
     requestsPerMinute: ingress.requestsPerMinute,
-    // Where anybody may come in there is nothing to guess.
-    failedIdentitiesPerMinute: auth.mode === 'open' ? undefined : ingress.failedIdentitiesPerMinute,
+    failedIdentitiesPerMinute: ingress.failedIdentitiesPerMinute,
+    asks: () => live.config.auth.mode !== 'open',
     shared: addresses,
     clock: systemClock,
   })
@@ -126,7 +134,7 @@ function doorOf(
     book,
     newId,
     findModel: modelId => live.findModel(modelId),
-    doorkeeper: new Doorkeeper({ address, guard, identities: openIdentities, clientOf: name => live.clientOf(name) }),
+    doorkeeper: new Doorkeeper({ address, guard, identities, clientOf: name => live.clientOf(name) }),
     maxWaitMs: priority => live.config.admission.maxWaitMs[priority],
     maxBodyBytes,
     stallTimeoutMs,

@@ -18,18 +18,23 @@ export interface BuiltStages {
   close(): Promise<void>
 }
 
-/** `maxWaiting`: of one model, as the settings are now. */
+/** What changes while it runs. `maxWaiting`: of one model. */
+interface Now {
+  maxWaiting: () => number
+  identifying: () => { depth: number; limit: number }
+}
+
 export function buildStages(
   { stages }: Config,
   { ledger, sends }: { ledger: Ledger; sends: SendStage },
-  maxWaiting: () => number,
+  { maxWaiting, identifying }: Now,
   metrics: StageMetrics,
   fault: (error: unknown) => void,
 ): BuiltStages {
   const stage = (name: 'receive' | 'identify' | 'price', limit: number) =>
     new Stage(name, limit, systemClock, metrics.durations(name))
   const receive = stage('receive', stages.maxReceivingBytes)
-  // Synchronous: one at a time, and none when anybody looks.
+  // For the times alone: who waits to be identified is counted where tokens are verified.
   const identify = stage('identify', 1)
   const price = stage('price', stages.maxPricing)
   const pricing = new DemandReaders({ stage: price, clock: systemClock, fault })
@@ -39,7 +44,9 @@ export function buildStages(
     const waiting = models.flatMap(model => model.classes).reduce((sum, one) => sum + one.waiting, 0)
     const { backlog } = ledger.health()
     return [
-      ...[receive, identify, price].map(one => one.reading()),
+      receive.reading(),
+      { stage: 'identify', ...identifying() },
+      price.reading(),
       { stage: 'admit', depth: waiting, limit: models.length * maxWaiting() },
       { stage: 'send', ...sends.reading() },
       ...(backlog ? [{ stage: 'settle' as const, ...backlog }] : []),

@@ -1,5 +1,5 @@
 // The only place in the program that reads the clock, sets a timer or draws a random id.
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import type { Clock, Dice } from './domain/clock.ts'
 
 /** setTimeout fires at once for delays past 2^31 − 1 ms; a delay that long is cut to it (24.8 days). */
@@ -32,6 +32,9 @@ export function watchLoop(sample: (everyMs: number, lateMs: number) => void): ()
 }
 
 export const newId = (): string => randomUUID()
+
+/** Fit for secrets. */
+export const secretBytes = (bytes: number): Buffer => randomBytes(bytes)
 
 export const systemDice: Dice = () => Math.random()
 

@@ -100,6 +100,7 @@ test('every file that a document links to exists', () => {
     TRACING,
     'docs/security.md',
     'SECURITY.md',
+    'docs/identity.md',
   ]
   const broken = documents.flatMap(document =>
     [...read(document).matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)]

@@ -34,6 +34,7 @@ const PACKAGE_ROOMS: Record<string, string[]> = {
   '@smithy/core': ['wire', 'simulator'],
   'image-size': ['wire'],
   ioredis: ['redis'],
+  jose: ['identity'],
   pino: ['telemetry'],
   '@opentelemetry/api': ['telemetry'],
   '@opentelemetry/core': ['telemetry'],

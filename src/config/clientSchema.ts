@@ -1,7 +1,8 @@
-// The settings of a client: its share, its classes, and its own limits.
+// The settings of a client: its share, its classes, its own limits, and its credentials.
 import { z } from 'zod'
 import { ALGORITHMS } from '../domain/limits/meter.ts'
 import { PRIORITIES } from '../domain/model.ts'
+import { credentials } from './authSchema.ts'
 import { name } from './values.ts'
 
 /** Counted whole, and exactly: 60,000 times as much is still a whole number. */
@@ -35,6 +36,7 @@ export const client = z
     priority: z.enum(PRIORITIES).default('normal').describe('Class of a request that asks for none.'),
     maxPriority: z.enum(PRIORITIES).default('high').describe('The highest class that x-sluice-priority may ask for.'),
     limits,
+    ...credentials,
   })
   .superRefine(({ priority, maxPriority }, context) => {
     if (PRIORITIES.indexOf(priority) >= PRIORITIES.indexOf(maxPriority)) return

@@ -99,10 +99,20 @@ function describe(issue: z.core.$ZodIssue, data: unknown): Described[] {
       .map(key => [...issue.path, key])
       .map(path => ({ path, isUnknown: true, setting: settingName(path), message }))
   }
+  const form = issue.code === 'invalid_union' ? formMeant(issue) : undefined
+  if (form) return form.flatMap(one => describe({ ...one, path: [...issue.path, ...one.path] }, data))
   const setting = settingName(issue.path)
   const value = valueAt(data, issue.path)
-  const found = SECRET_SETTINGS.has(setting) && value !== undefined ? 'a value that is not shown' : show(value)
+  const found = SECRET_SETTINGS.test(setting) && value !== undefined ? 'a value that is not shown' : show(value)
   return [{ path: issue.path, isUnknown: false, setting, message: `expected ${expectation(issue)}, found ${found}` }]
+}
+
+/** Of a setting with several forms the faults of the only one that its value could be; undefined: it is like none or many. */
+function formMeant({ errors }: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
+  const isOther = (issue: z.core.$ZodIssue) =>
+    issue.path.length === 0 && (issue.code === 'invalid_type' || issue.code === 'invalid_value')
+  const forms = errors.filter(issues => !issues.some(isOther))
+  return forms.length === 1 ? forms[0] : undefined
 }
 
 function expectation(issue: z.core.$ZodIssue): string {
@@ -115,6 +125,8 @@ function expectation(issue: z.core.$ZodIssue): string {
       return `${bound(issue.origin)} of at most ${issue.maximum}`
     case 'invalid_value':
       return `one of ${issue.values.map(value => String(value)).join(', ')}`
+    case 'invalid_union':
+      return [...new Set(issue.errors.map(([first]) => expectation(first!)))].join(' or ')
     case 'invalid_format':
       return issue.message.startsWith('Invalid') ? `a valid ${issue.format}` : issue.message
     default:
@@ -148,12 +160,12 @@ function valueAt(data: unknown, path: PropertyKey[]): unknown {
 }
 
 const LONGEST_SHOWN = 80
-/** They may hold a password. */
-const SECRET_SETTINGS = new Set(['redis', 'redis.url'])
+/** They may hold a password, a key or its hash; so may whatever they stand in. */
+const SECRET_SETTINGS = /^$|^redis(\.url)?$|^clients(\[\d+\])?(\.(keySha256|sigv4).*)?$/
 
-/** A URL's user and password, wherever the URL was put by mistake. */
+/** A URL's user and password, or a Sluice key, wherever it was put by mistake. */
 function withoutSecrets(text: string): string {
-  return text.replace(/:\/\/.*@/g, '://***@')
+  return text.replace(/:\/\/.*@/g, '://***@').replace(/sluice_[\w-]{20,}/g, 'sluice_***')
 }
 
 function show(value: unknown): string {

@@ -1,6 +1,7 @@
 // Each setting once: type, unit, default, bounds, meaning. `sluice check` and docs/configuration.md are made from it.
 import { z } from 'zod'
 import { parseRedisUrl } from '../redis/url.ts'
+import { auth, checkAuth } from './authSchema.ts'
 import { checkLimits, client } from './clientSchema.ts'
 import { ingress, trustedProxies } from './ingressSchema.ts'
 import { checkFallbacks, model } from './modelSchema.ts'
@@ -57,6 +58,10 @@ const server = z
       .default(30_000)
       .describe('After SIGTERM, requests in flight have this long to finish.'),
     trustedProxies,
+    watchConfig: z
+      .boolean()
+      .default(true)
+      .describe('Takes over a changed config by itself, within two seconds. `false`: at SIGHUP only.'),
   })
   .prefault({})
   .describe('The front door.')
@@ -140,13 +145,6 @@ const admission = z
   .prefault({})
   .describe('When requests wait and when they are refused.')
 
-const auth = z
-  .strictObject({
-    mode: z.literal('open').default('open').describe('Who may call. `open`: anyone who can reach the port.'),
-  })
-  .prefault({})
-  .describe('Who is asking.')
-
 export const configSchema = z
   .strictObject({
     server,
@@ -177,6 +175,7 @@ export const configSchema = z
     })
     checkFallbacks(config.models, context)
     checkLimits(config.clients, config.models, context)
+    checkAuth(config, context)
   })
 
 export type Config = z.infer<typeof configSchema>

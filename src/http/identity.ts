@@ -21,9 +21,9 @@ export function identify(headers: IncomingHttpHeaders, who: Known, clientOf: Cli
   if (maxWaitMs !== undefined && !(/^\d{1,9}$/.test(maxWait!.trim()) && Number.isSafeInteger(maxWaitMs))) {
     return malformed('x-sluice-max-wait-ms', 'a whole number of milliseconds', maxWait!)
   }
-  const user = single(headers['x-sluice-user']) || who.user
+  const user = (!who.isUserProven && single(headers['x-sluice-user'])) || who.user
   const flow = {
-    priority: atMost(client.maxPriority, priority),
+    priority: atMost(client.maxPriority, atMost(who.maxPriority ?? client.maxPriority, priority)),
     client: client.name,
     user: user.slice(0, MAX_USER_CHARS),
   }

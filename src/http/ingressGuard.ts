@@ -14,8 +14,10 @@ import { LatestMap } from './latestMap.ts'
 export interface IngressGuardParts {
   /** Absent: no limit. */
   requestsPerMinute?: number | undefined
-  /** Absent: nothing can be guessed. */
+  /** Absent: no limit. */
   failedIdentitiesPerMinute?: number | undefined
+  /** Whether credentials are asked for, as the settings are now: else there is nothing to guess. */
+  asks: () => boolean
   /** Where all gateways count together; absent: each counts on its own. */
   shared?: AddressCounts | undefined
   clock: Clock
@@ -32,8 +34,10 @@ export class IngressGuard {
   readonly #requests: AddressLimiter | undefined
   readonly #failures: AddressLimiter | undefined
   readonly #proven = new LatestMap<true>(MAX_PROVEN)
+  readonly #asks: () => boolean
 
-  constructor({ requestsPerMinute, failedIdentitiesPerMinute, shared, clock }: IngressGuardParts) {
+  constructor({ requestsPerMinute, failedIdentitiesPerMinute, asks, shared, clock }: IngressGuardParts) {
+    this.#asks = asks
     if (requestsPerMinute) {
       this.#requests = new AddressLimiter({ name: 'requests', max: requestsPerMinute, shared, clock })
     }
@@ -60,7 +64,7 @@ export class IngressGuard {
 
   /** Its credential was right. */
   proved(presented: Presented): void {
-    if (!this.#failures) return
+    if (!this.#failures || !this.#asks()) return
     const key = provenKey(presented)
     if (key !== undefined) this.#proven.set(key, true)
   }
@@ -74,7 +78,7 @@ export class IngressGuard {
   }
 
   #shut(presented: Presented): Refusal | undefined {
-    if (!this.#failures?.someAreOver) return undefined
+    if (!this.#failures?.someAreOver || !this.#asks()) return undefined
     const overMs = this.#failures.overMs(addressOf(presented))
     if (overMs === undefined) return undefined
     const key = provenKey(presented)
@@ -87,12 +91,11 @@ function addressOf({ address }: Presented): string {
   return address === undefined ? 'unknown' : subscriberOf(address)
 }
 
-/** The credential as a digest, bound to its address; undefined: it presents none. */
+/** All that could be its credential, as a digest bound to its address; undefined: it presents nothing. */
 function provenKey(presented: Presented): string | undefined {
   const { authorization, 'x-api-key': apiKey } = presented.headers
-  const secret = authorization ?? (Array.isArray(apiKey) ? apiKey[0] : apiKey)
-  if (!secret) return undefined
-  const credential = ACCESS_KEY_ID.exec(secret)?.[1] ?? secret
+  if (!authorization && !apiKey) return undefined
+  const credential = ACCESS_KEY_ID.exec(authorization ?? '')?.[1] ?? `${authorization}\n${apiKey}`
   return `${hash('sha256', credential, 'base64')} ${addressOf(presented)}`
 }
 

@@ -1,7 +1,7 @@
 // Who is asking while `auth.mode` is `open`: one client, and as user the best name the request offers, so that shares are
 // fair before anyone has configured a key. Nothing secret is kept: a bearer becomes a short hash.
-import { hash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
+import { keySha256, keyUser } from './keys.ts'
 import type { Identities } from './who.ts'
 
 export const OPEN_CLIENT = 'open'
@@ -20,5 +20,5 @@ function credentialId({ authorization, 'x-api-key': apiKey }: IncomingHttpHeader
   const accessKeyId = authorization && CREDENTIAL.exec(authorization)?.[1]
   if (accessKeyId) return accessKeyId
   const secret = authorization?.replace(/^Bearer\s+/i, '') ?? (Array.isArray(apiKey) ? apiKey[0] : apiKey)
-  return secret ? `key-${hash('sha256', secret, 'hex').slice(0, 12)}` : undefined
+  return secret ? keyUser(keySha256(secret)) : undefined
 }

@@ -8,7 +8,7 @@ import { badSignature, incomplete, parseAuthorization, quoted } from './sigv4Aut
 import { canonicalOpening, type HeaderValues } from './sigv4Canonical.ts'
 import { isSignatureOf, type SigningKey } from './sigv4Keys.ts'
 import { faultOfTime, timeOf } from './sigv4Time.ts'
-import type { Presented, Who } from './who.ts'
+import { denied, type Presented, UNKNOWN_KEY, type Who } from './who.ts'
 
 export type { SigningKey } from './sigv4Keys.ts'
 
@@ -19,10 +19,6 @@ const ONCE = ['authorization', 'x-amz-date', 'date', 'x-amz-content-sha256']
 const HEXADECIMAL_SHA256 = /^[0-9a-f]{64}$/
 const PRESIGNED = /[?&]X-Amz-(Algorithm|Signature)=/i
 
-const UNKNOWN_KEY: Refusal = {
-  code: 'unknown-key',
-  message: 'The security token included in the request is invalid.',
-}
 const MISMATCH = badSignature(
   'The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and ' +
     'signing method. Consult the service documentation for details.',
@@ -58,7 +54,7 @@ export function whoSigned(
   const outOfTime = faultOfTime(time, authorization.date, nowMs)
   if (outOfTime) return denied(outOfTime)
   const key = keyOf(accessKeyId)
-  if (!key) return denied(UNKNOWN_KEY)
+  if (!key) return UNKNOWN_KEY
   const opening = canonicalOpening(presented, headers, signedHeaders)
   if (opening === undefined) return denied(MISMATCH)
   const faultOf = (hash: string) =>
@@ -111,8 +107,4 @@ function faultOfHeaders({ rawUrl }: Presented, headers: HeaderValues): Refusal |
       `x-amz-content-sha256: expected the SHA-256 of the whole body in lower-case hexadecimal, found ${quoted(declared)}.`,
     )
   return undefined
-}
-
-function denied(refusal: Refusal): Who {
-  return { kind: 'denied', refusal }
 }

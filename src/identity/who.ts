@@ -20,8 +20,12 @@ export interface Known {
   client: string
   /** Who it is while the request names nobody. */
   user: string
+  /** The credential itself says who the user is: a request that names another is not believed. */
+  isUserProven?: boolean
   /** Its default class; absent: the client's. */
   priority?: Priority
+  /** The highest class it may ask for; absent: the client's. */
+  maxPriority?: Priority
   /** What only the body can show, once it has been read: a refusal, or undefined when it is as promised. */
   checkBody?: (body: Buffer) => Refusal | undefined
 }
@@ -38,3 +42,13 @@ export interface Identities {
   /** Answers at once where it can: a request must not wait a turn of the event loop for nothing. */
   whoIs(presented: Presented): Who | Promise<Who>
 }
+
+export function denied(refusal: Refusal): Denied {
+  return { kind: 'denied', refusal }
+}
+
+/** In AWS's own words. */
+export const UNKNOWN_KEY = denied({
+  code: 'unknown-key',
+  message: 'The security token included in the request is invalid.',
+})

@@ -213,14 +213,14 @@ test('clients named twice, weightless, or of a class above their highest are fau
   - { name: a, weight: 1001 }
   - { name: b, priority: urgent }
   - { name: c, maxPriority: low }
-  - { name: d, keySha256: x }
+  - { name: d, password: x }
 `
   assert.deepEqual(faults(text), [
     'f.yaml:3:24 clients[0].weight: expected a value of at least 0.001, found 0',
     'f.yaml:4:24 clients[1].weight: expected a value of at most 1000, found 1001',
     'f.yaml:5:26 clients[2].priority: expected one of high, normal, low, found "urgent"',
     'f.yaml:6:29 clients[3].maxPriority: expected at least its priority, normal, found "low"',
-    'f.yaml:7:16 clients[4].keySha256: expected a setting that exists, found an unknown one',
+    'f.yaml:7:16 clients[4].password: expected a setting that exists, found an unknown one',
   ])
   assert.deepEqual(faults(`${MODEL}clients: [{ name: a }, { name: a }]`), [
     'f.yaml:2:32 clients[1].name: expected a name not used before, found "a"',
@@ -280,7 +280,7 @@ test('sluice serve does not start on a faulty config', async () => {
 const MISUSE: [string, string[], RegExp][] = [
   ['a file that is not there', ['check', '--config', '/nonexistent.yaml'], /expected a readable file, found ENOENT/],
   ['a folder for a file', ['check', '--config', tmpdir()], /EISDIR/],
-  ['an unknown command', ['frobnicate'], /expected serve, check or simulator, found frobnicate/],
+  ['an unknown command', ['frobnicate'], /expected serve, check, simulator or key new, found frobnicate/],
   ['two commands', ['check', 'serve'], /expected one command/],
   ['an unknown option', ['check', '--verbose'], /--verbose/],
   ['a port that is none', ['simulator', '--port', 'x'], /--port: expected a port/],

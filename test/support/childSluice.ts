@@ -55,6 +55,11 @@ export function startChildSluice(yaml: string, extra: Record<string, string> = {
   return start(['serve'], yaml, { PORT: '0', LOG_LEVEL: 'warn', ...extra }, /listens on (https?:\/\/\S+)/)
 }
 
+/** On a config file of the test's own. */
+export function startChildSluiceOn(file: string, extra: Record<string, string> = {}): Promise<ChildSluice> {
+  return started(['serve', '--config', file], { PORT: '0', ...extra }, /listens on (https?:\/\/\S+)/, () => {})
+}
+
 /** `sluice simulator` alone. */
 export function startChildSimulator(yaml: string): Promise<ChildSluice> {
   return start(['simulator', '--port', '0'], yaml, { LOG_LEVEL: 'info' }, /"url":"([^"]+)"/)
@@ -69,7 +74,16 @@ async function start(
   const folder = mkdtempSync(join(tmpdir(), 'sluice-child-'))
   const file = join(folder, 'sluice.yaml')
   writeFileSync(file, yaml)
-  const child = spawn(process.execPath, [MAIN, ...args, '--config', file], { env: environment(extra) })
+  return started([...args, '--config', file], extra, listens, () => rmSync(folder, { recursive: true, force: true }))
+}
+
+async function started(
+  args: string[],
+  extra: Record<string, string>,
+  listens: RegExp,
+  onExit: () => void,
+): Promise<ChildSluice> {
+  const child = spawn(process.execPath, [MAIN, ...args], { env: environment(extra) })
   let output = ''
   child.stdout.on('data', chunk => {
     output += chunk
@@ -81,7 +95,7 @@ async function start(
   const exited = new Promise<number | null>(resolve =>
     child.on('exit', code => {
       hasExited = true
-      rmSync(folder, { recursive: true, force: true })
+      onExit()
       resolve(code)
     }),
   )

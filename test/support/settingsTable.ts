@@ -29,7 +29,9 @@ function rows(section: Node, prefix: string): string[] {
     const name = prefix + key
     const required = section.required?.includes(key) ?? false
     const row = `| \`${name}\` | ${typeOf(node)} | ${defaultOf(node, required)} | ${node.description ?? ''} |`
-    return [row, ...rows(node, `${name}.`), ...rows(node.items ?? {}, `${name}[].`)]
+    // One or a list of them: the one says all.
+    const within = node.anyOf?.[0] ?? node
+    return [row, ...rows(within, `${name}.`), ...rows(node.items ?? {}, `${name}[].`)]
   })
 }
 

@@ -1,6 +1,8 @@
 // A whole Sluice on a free port, as main would start it, for tests on real sockets.
+import { readFileSync } from 'node:fs'
 import { Writable } from 'node:stream'
 import { formatFault, parseConfig } from '../../src/config/load.ts'
+import { readSecrets } from '../../src/secrets.ts'
 import { type Environment, type Sluice, startSluice } from '../../src/serve.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 
@@ -17,6 +19,8 @@ export async function startTestSluice(
 ): Promise<TestSluice> {
   const result = parseConfig(yaml, 'test.yaml', { PORT: '0', HOST: '127.0.0.1' })
   if (result.kind === 'faulty') throw new Error(result.faults.map(formatFault).join('\n'))
+  const found = readSecrets(result.config, { variables: process.env, read: path => readFileSync(path, 'utf8') })
+  if (found.kind === 'faulty') throw new Error(JSON.stringify(found.faults))
   let text = ''
   const sink = new Writable({
     write(chunk, _encoding, done) {
@@ -24,7 +28,10 @@ export async function startTestSluice(
       done()
     },
   })
-  const sluice = await startSluice(result.config, createLog(level, sink), environment)
+  const sluice = await startSluice(result.config, createLog(level, sink), {
+    secrets: found.secrets,
+    ...environment,
+  })
   const logged = () =>
     text
       .split('\n')

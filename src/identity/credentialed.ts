@@ -1,0 +1,34 @@
+// Who is asking while `auth.mode` is `keys`: whoever shows a credential that is known, as a signature, a token or a key.
+import type { Clock } from '../domain/clock.ts'
+import { looksLikeToken, type Tokens } from './jwt.ts'
+import { credentialOf, type KeyRing } from './keys.ts'
+import { isSigned, type SigningKey, whoSigned } from './sigv4.ts'
+import { denied, type Identities, UNKNOWN_KEY } from './who.ts'
+
+export interface CredentialedParts {
+  keys: KeyRing
+  /** By access key id. */
+  signingKeys: ReadonlyMap<string, SigningKey>
+  /** Absent: a token is looked up as keys are. */
+  tokens?: Tokens | undefined
+  clock: Clock
+}
+
+const NO_CREDENTIALS = denied({
+  code: 'no-credentials',
+  message: 'Missing Authentication Token: send a key as bearer or x-api-key, or sign the request.',
+})
+
+export function credentialedIdentities({ keys, signingKeys, tokens, clock }: CredentialedParts): Identities {
+  const keyOf = (accessKeyId: string) => signingKeys.get(accessKeyId)
+  return {
+    whoIs(presented) {
+      if (isSigned(presented)) return whoSigned(presented, keyOf, clock.nowMs())
+      const credential = credentialOf(presented.headers)
+      if (credential === undefined) return NO_CREDENTIALS
+      if (tokens && looksLikeToken(credential)) return tokens.whoIs(credential)
+      const holder = keys.holderOf(credential)
+      return holder ? { kind: 'known', client: holder.client, user: holder.user } : UNKNOWN_KEY
+    },
+  }
+}
