@@ -24,7 +24,7 @@ function config(text: string, environment = {}) {
   return result.config
 }
 
-for (const file of ['local.yaml', 'aws.yaml', 'redis.yaml']) {
+for (const file of ['local.yaml', 'aws.yaml', 'redis.yaml', 'compose.yaml']) {
   test(`config/${file} has no faults`, () => {
     assert.deepEqual(faults(readFileSync(pathOf(file), 'utf8')), [])
   })
