@@ -19,7 +19,8 @@ sluice check [--config FILE]              list every fault of a config; exit 1 i
 sluice simulator [--port N] [--config FILE]   start the Bedrock simulator alone
 sluice key new [--client NAME] [--sigv4]  make a key for a client; it is shown this once, the config gets its hash
 
-FILE defaults to $SLUICE_CONFIG, else config/local.yaml. Environment: HOST, PORT, REDIS_URL, LOG_LEVEL, AWS's own for credentials.`
+FILE defaults to $SLUICE_CONFIG, else config/local.yaml. Environment: HOST, PORT, TRUSTED_PROXIES, REDIS_URL,
+LOG_LEVEL, OTEL_* for tracing, AWS's own for credentials.`
 
 const LOCAL_CONFIG = fileURLToPath(new URL('../config/local.yaml', import.meta.url))
 const SIMULATOR_PORT = 8081

@@ -50,7 +50,7 @@ export function parseConfig(
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
       for (const { path, isUnknown, setting, message } of describe(issue, overridden.data)) {
-        const variable = VARIABLES[setting]
+        const variable = VARIABLES[setting.replace(/\[\d+\]$/, '')]
         if (variable && environment[variable]) faults.push({ place: 'environment', setting: variable, message })
         else
           faults.push({
@@ -69,17 +69,23 @@ export function formatFault(fault: Fault): string {
 }
 
 /** Settings that a variable of the environment may have given. */
-const VARIABLES: Record<string, string> = { 'server.host': 'HOST', 'server.port': 'PORT', 'redis.url': 'REDIS_URL' }
+const VARIABLES: Record<string, string> = {
+  'server.host': 'HOST',
+  'server.port': 'PORT',
+  'server.trustedProxies': 'TRUSTED_PROXIES',
+  'redis.url': 'REDIS_URL',
+}
 
-/** HOST, PORT and REDIS_URL win over the file, as containers expect. */
+/** HOST, PORT, TRUSTED_PROXIES (with commas between) and REDIS_URL win over the file, as containers expect. */
 function override(data: unknown, environment: Record<string, string | undefined>): { data: unknown; faults: Fault[] } {
-  const { HOST, PORT, REDIS_URL } = environment
+  const { HOST, PORT, TRUSTED_PROXIES, REDIS_URL } = environment
   if (!isObject(data)) return { data, faults: [] }
   const faults: Fault[] = []
   const redis = REDIS_URL ? { redis: { ...(isObject(data.redis) && data.redis), url: REDIS_URL } } : {}
-  if (!HOST && !PORT) return { data: { ...data, ...redis }, faults }
+  if (!HOST && !PORT && !TRUSTED_PROXIES) return { data: { ...data, ...redis }, faults }
   const server: Record<string, unknown> = isObject(data.server) ? { ...data.server } : {}
   if (HOST) server.host = HOST
+  if (TRUSTED_PROXIES) server.trustedProxies = TRUSTED_PROXIES.split(',').map(word => word.trim())
   if (PORT && /^\d+$/.test(PORT)) server.port = Number(PORT)
   else if (PORT) faults.push({ place: 'environment', setting: 'PORT', message: `expected a port, found ${show(PORT)}` })
   return { data: { ...data, ...redis, server }, faults }

@@ -24,7 +24,7 @@ function config(text: string, environment = {}) {
   return result.config
 }
 
-for (const file of ['local.yaml', 'aws.yaml', 'redis.yaml']) {
+for (const file of ['local.yaml', 'aws.yaml', 'redis.yaml', 'compose.yaml']) {
   test(`config/${file} has no faults`, () => {
     assert.deepEqual(faults(readFileSync(pathOf(file), 'utf8')), [])
   })
@@ -151,6 +151,18 @@ test('REDIS_URL wins over the file, and over a file that says nothing of Redis',
   assert.equal(config(MODEL, { REDIS_URL }).redis?.commandTimeoutMs, 250)
   assert.equal(config(text, { REDIS_URL: '' }).redis?.url, 'redis://file:1')
   assert.equal(config(MODEL).redis, undefined, 'the ledger is in memory')
+})
+
+test('TRUSTED_PROXIES wins over the file, and each of its words that is none is a fault of the environment', () => {
+  const text = `${MODEL}\nserver: { trustedProxies: [loopback] }`
+  assert.deepEqual(config(text, { TRUSTED_PROXIES: 'uniquelocal, 8.8.8.8' }).server.trustedProxies, [
+    'uniquelocal',
+    '8.8.8.8',
+  ])
+  assert.deepEqual(config(text, { TRUSTED_PROXIES: '' }).server.trustedProxies, ['loopback'])
+  const [fault, ...more] = faults(MODEL, { TRUSTED_PROXIES: 'loopback,nginx' })
+  assert.match(fault!, /^environment TRUSTED_PROXIES: expected an address, a network .*, found "nginx"$/)
+  assert.deepEqual(more, [])
 })
 
 test('a REDIS_URL that is none is a fault of the environment', () => {
