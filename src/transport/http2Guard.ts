@@ -73,6 +73,7 @@ export class Http2Guard {
     this.#sessions.add(session)
     session.setLocalWindowSize(STREAM_WINDOW_BYTES)
     session.on('error', destroy)
+    session.once('goaway', () => this.#probe(session))
     session.on('close', () => {
       cancel()
       this.#sessions.delete(session)
@@ -86,6 +87,24 @@ export class Http2Guard {
       })
       this.#boundArrival(stream, rawHeaders)
     })
+  }
+
+  /**
+   * A session whose client has said GOAWAY and then breaks the protocol is given up by nghttp2 without a word: no error, no
+   * timeout, not even the end of its socket is told, while a stream is open. A PING on it fails at once.
+   */
+  #probe(session: http2.ServerHttp2Session): void {
+    const { clock, headersTimeoutMs } = this.#limits
+    let cancel = () => {}
+    const probe = () => {
+      if (session.destroyed) return
+      session.ping(error => {
+        if (error) session.destroy()
+        else if (!session.destroyed) cancel = clock.after(headersTimeoutMs, probe)
+      })
+    }
+    cancel = clock.after(headersTimeoutMs, probe)
+    session.once('close', () => cancel())
   }
 
   #boundArrival(stream: http2.ServerHttp2Stream, rawHeaders: string[]): void {

@@ -172,17 +172,15 @@ test('an invitation to a stream that is over already is no fault: a head too lar
   await nothingIsLeft()
 })
 
-// The last: until it is mended, what it leaves behind is left behind.
 const LATE_FAULTS: Record<string, Buffer[]> = {
   'a GOAWAY of the wrong size': [frame(FRAME.goAway, 0, 0, Buffer.alloc(3))],
   'DATA on no stream': [frame(FRAME.data, 0, 0, Buffer.from('x'))],
   'a WINDOW_UPDATE of 0': [windowUpdate(0, 0)],
 }
 
-// Node forgets such a session: neither its timeouts nor the end of its socket are told. Whoever sends these hundred bytes
+// Node forgets such a session by itself: neither its timeouts nor the end of its socket are told. Whoever sends these hundred bytes
 // holds a connection, and with it its request, for ever.
-const todo = 'needs src/transport/http2Guard to look after a session once its client has sent GOAWAY'
-test('GOAWAY, then a fault, while a request is on its way: the connection is given back', { todo }, async () => {
+test('GOAWAY, then a fault, while a request is on its way: the connection is given back', async () => {
   const goAway = frame(FRAME.goAway, 0, 0, Buffer.alloc(8))
   const sessions = Object.entries(LATE_FAULTS).flatMap(([what, frames]) =>
     [open(1), whole(1)].map(request => ({

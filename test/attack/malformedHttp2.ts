@@ -49,7 +49,6 @@ const CONNECTION_HEADERS: [string, string][] = [
   ['content-length', '99999999999999999999'],
   ['cookie', ''],
 ]
-/** GOAWAY is in http2Abuse.test.ts. */
 const FRAMES: ((dice: Dice) => Buffer)[] = [
   dice =>
     frame(wholeBetween(dice, 10, 255), wholeBetween(dice, 0, 255), pick(dice, [0, 1, 3, 0x7fffffff]), Buffer.alloc(9)),
@@ -64,6 +63,7 @@ const FRAMES: ((dice: Dice) => Buffer)[] = [
   dice => frame(FRAME.settings, pick(dice, [0, 1]), pick(dice, [0, 1]), Buffer.alloc(pick(dice, [0, 5, 6]))),
   () => frame(FRAME.pushPromise, 4, 1, Buffer.concat([word(2), headerBlock([[':method', 'GET']])])),
   dice => frame(FRAME.ping, 0, pick(dice, [0, 1]), Buffer.alloc(pick(dice, [8, 7]))),
+  dice => frame(FRAME.goAway, 0, pick(dice, [0, 1]), Buffer.alloc(pick(dice, [8, 3, 100]))),
   dice => windowUpdate(pick(dice, [0, 1, 5]), pick(dice, [0, 1, 0x7fffffff, 0x80000000])),
   dice => frame(FRAME.windowUpdate, 0, 0, Buffer.alloc(pick(dice, [0, 3, 5]))),
   () => frame(FRAME.continuation, 4, 1, headerBlock([['x', 'y']])),
