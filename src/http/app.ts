@@ -44,6 +44,8 @@ export function buildApp(parts: AppParts): FastifyInstance {
       return port as never
     },
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, parts.dataPlane.newId()),
+    // The port itself knows when an idle connection may end.
+    forceCloseConnections: false,
     exposeHeadRoutes: false,
     // A request that raced with the shutdown is served: its client has done nothing wrong.
     return503OnClosing: false,

@@ -2,7 +2,7 @@
 // knowledge opens with "PRI * HTTP/2.0", and the AWS SDK for JavaScript sends nothing else on http://. With TLS, ALPN decides.
 import http from 'node:http'
 import http2 from 'node:http2'
-import type { Socket } from 'node:net'
+import net, { type Socket } from 'node:net'
 import type { Clock } from '../domain/clock.ts'
 import { type AddressBound, OpenByAddress } from './addressBound.ts'
 import { Http2Guard } from './http2Guard.ts'
@@ -29,12 +29,20 @@ export interface OnePortOptions {
   clock: Clock
 }
 
-/** `close()` ends idle connections at once and busy ones with their answer; `closeAllConnections()` cuts all. */
+/**
+ * `close()` accepts nothing more and ends busy connections with their answer, idle HTTP/2 ones at once (GOAWAY says which of their
+ * requests were not heard), and idle HTTP/1.1 ones after LINGER_MS; `closeAllConnections()` cuts all.
+ */
 export type OnePort = (http.Server | http2.Http2SecureServer) & { closeAllConnections(): void }
 
 /** Enough of the preface to tell it from every HTTP/1.1 method (PROPFIND comes closest). */
 const PREFACE = Buffer.from('PRI ')
 const LOOK_FOR_IDLE_MS = 100
+/**
+ * A proxy may just be sending a request into an idle HTTP/1.1 connection, and dare not send a POST twice: by then the answers of busy
+ * connections have told it to take its requests elsewhere.
+ */
+const LINGER_MS = 1_000
 
 export function createOnePort(options: OnePortOptions, handle: RequestHandler): OnePort {
   return options.tls ? createSecure(options, options.tls, handle) : new PlainPort(options, handle)
@@ -82,17 +90,17 @@ class PlainPort extends http.Server {
     for (const socket of this.#silent) socket.destroy()
     this.#guard.close()
     this.#endIdle()
-    return super.close(done)
+    // Not http.Server's, which would end idle connections at once.
+    return net.Server.prototype.close.call(this, done) as this
   }
 
   /** Keep-alive connections end soon after the answer they are busy with, not after their idle timeout. */
   #endIdle(): void {
-    let cancel: () => void
     const look = () => {
       this.closeIdleConnections()
       cancel = this.#clock.after(LOOK_FOR_IDLE_MS, look)
     }
-    look()
+    let cancel = this.#clock.after(LINGER_MS, look)
     this.once('close', () => cancel())
   }
 
@@ -147,7 +155,10 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
   })
   const close = server.close.bind(server)
   server.close = done => {
-    for (const [socket, count] of unanswered) if (count === 0) socket.destroy()
+    const cancel = options.clock.after(LINGER_MS, () => {
+      for (const [socket, count] of unanswered) if (count === 0) socket.destroy()
+    })
+    server.once('close', cancel)
     guard.close()
     return close(done)
   }
