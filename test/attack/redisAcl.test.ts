@@ -46,6 +46,7 @@ test('every command of two gateways that wait, share, keep and limit is allowed 
 models: [{ name: any, modelIds: ["*"], maxOutputTokens: 100, coalesce: client, fallback: [stale], ${pool} }]
 clients: [{ name: open, limits: { requestsPerMinute: 600, tokensPerMinute: 600000, concurrent: 500 } }]
 retries: { maxAttempts: 1 }
+ingress: { requestsPerMinute: 100000 }
 redis: { url: "${redis.url.replace('//', `//sluice:${found[2]}@`)}" }`
   const sluices = [await startTestSluice(yaml), await startTestSluice(yaml)]
   t.after(() => Promise.all(sluices.map(sluice => sluice.stop(0))))

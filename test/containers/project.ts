@@ -2,7 +2,7 @@
 // so it is the same with any Docker that has `docker compose`.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,7 +22,7 @@ export class Project {
   readonly prometheusUrl: string
   readonly #name = `sluice-test-${process.pid}`
   readonly #ports: number[]
-  readonly #folder = mkdtempSync(join(tmpdir(), 'sluice-containers-'))
+  readonly #folder = readableFolder()
   #files = [join(ROOT, 'docker-compose.yml')]
 
   private constructor(ports: number[]) {
@@ -85,6 +85,17 @@ export class Project {
     await this.compose('up', '-d', '--no-deps', 'nginx')
   }
 
+  /** The same project with these files in place of `config/`, as somebody's own. */
+  async withConfig(files: Record<string, string>): Promise<void> {
+    const folder = join(this.#folder, 'config')
+    mkdirSync(folder, { mode: 0o755 })
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o644 })
+    const override = join(this.#folder, 'config.yml')
+    writeFileSync(override, `services: { gateway: { volumes: ["${folder}:/app/config:ro"] } }\n`)
+    this.#files.push(override)
+    await this.compose('up', '-d', '--no-deps', '--scale', 'gateway=1', 'gateway')
+  }
+
   async down(): Promise<void> {
     const profile = ['--profile', 'monitoring']
     await this.compose(...profile, 'down', '-v', '--rmi', 'local', '--remove-orphans', '-t', '5')
@@ -104,6 +115,13 @@ export class Project {
     const [port, prometheus] = this.#ports.map(String)
     return { ...Object.fromEntries(own), SLUICE_PORT: port, PROMETHEUS_PORT: prometheus }
   }
+}
+
+/** Its files are read by users of the containers. */
+function readableFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-containers-'))
+  chmodSync(folder, 0o755)
+  return folder
 }
 
 function run(args: string[], env: NodeJS.ProcessEnv): Promise<{ code: number; stdout: string; stderr: string }> {

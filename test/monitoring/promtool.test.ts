@@ -1,7 +1,7 @@
 // Prometheus's own tool reads what we give it: a scrape, the rules, their unit tests, every query, the configuration.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -75,11 +75,10 @@ test('every query of the dashboard and of the documentation is PromQL', options,
   passes(['check', 'rules', written('queries.yml', stringify({ groups: [{ name: 'queries', rules }] }))])
 })
 
-test('promtool takes monitoring/prometheus.yml, with the rules it names', options, t => {
+test('promtool takes monitoring/prometheus.yml, with the rules it names', options, () => {
   const file = join(ROOT, 'monitoring/prometheus.yml')
-  if (!existsSync(file)) return t.skip('there is no monitoring/prometheus.yml')
-  const config = readFileSync(file, 'utf8').replaceAll('/etc/prometheus/', `${join(ROOT, 'monitoring')}/`)
-  passes(['check', 'config', written('prometheus.yml', config)])
+  passes(['check', 'config', file])
+  const config = readFileSync(file, 'utf8')
   assert.match(config, /job_name: ['"]?sluice\b/, 'the alerts speak of the job sluice')
   assert.match(config, /alerts\.yml/)
 })
