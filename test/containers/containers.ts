@@ -131,7 +131,11 @@ describe('one gateway, as `docker compose up` starts it', { timeout: SUITE_WITHI
 
   test('who names no user is known by the address that NGINX saw, whatever the request says of it', async () => {
     const headers = { 'x-forwarded-for': '8.8.8.8', 'x-real-ip': '8.8.8.8', forwarded: 'for=8.8.8.8' }
-    const { status } = await call('HTTP/1.1', project.url, { path: '/model/address-test/converse', headers })
+    const { status } = await call('HTTP/1.1', project.url, {
+      path: `/model/${MODEL}/converse`,
+      headers,
+      body: HELLO,
+    })
     assert.equal(status, 200)
     const lines = (await project.logs(await project.container('gateway')))
       .split('\n')
