@@ -7,9 +7,13 @@ import { systemClock } from '../../src/system.ts'
 import { until } from './wire.ts'
 
 const links = new Set<RedisLink>()
-after(async () => {
+after(closeLinks)
+
+/** All that are open. */
+export async function closeLinks(): Promise<void> {
   await Promise.all([...links].map(link => link.close()))
-})
+  links.clear()
+}
 
 export const SETTINGS: ConnectionSettings = { commandTimeoutMs: 250, connectTimeoutMs: 2_000 }
 
