@@ -1,6 +1,7 @@
 // Who may come in, by the settings as they are now: a reload takes effect with the next request, for keys that come and for
 // keys that go.
 import type { Config } from './config/schema.ts'
+import type { Secrets } from './config/secrets.ts'
 import type { Clock } from './domain/clock.ts'
 import { credentialedIdentities } from './identity/credentialed.ts'
 import { MOST_VERIFYING, Tokens } from './identity/jwt.ts'
@@ -8,7 +9,6 @@ import { type KeySet, RemoteKeySet } from './identity/keySet.ts'
 import { KeyRing } from './identity/keys.ts'
 import { openIdentities } from './identity/open.ts'
 import type { Identities, Presented, Who } from './identity/who.ts'
-import type { Secrets } from './secrets.ts'
 import type { Logger } from './telemetry/log.ts'
 
 export class LiveIdentities implements Identities {

@@ -21,8 +21,8 @@ const DOORS: Record<string, string[]> = {
   bedrock: ['gateway', 'domain', 'wire'],
   telemetry: ['gateway', 'domain'],
   simulator: ['domain', 'wire', 'transport'],
-  // redis/url.ts only: what `check` takes for a Redis URL is what the link connects to.
-  config: ['domain', 'redis'],
+  // redis/url.ts: what `check` takes for a Redis URL is what the link connects to. identity: secrets are read as what they are.
+  config: ['domain', 'redis', 'identity'],
 }
 /** Packages that belong to one room; domain and gateway know none at all. */
 const PACKAGE_ROOMS: Record<string, string[]> = {

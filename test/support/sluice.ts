@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Writable } from 'node:stream'
 import { formatFault, parseConfig } from '../../src/config/load.ts'
-import { readSecrets } from '../../src/secrets.ts'
+import { readSecrets } from '../../src/config/secrets.ts'
 import { type Environment, type Sluice, startSluice } from '../../src/serve.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 

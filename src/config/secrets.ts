@@ -1,9 +1,10 @@
 // What the config names and does not hold: clients' signing secrets, in variables or files, and an identity provider's keys in
 // a file. Read anew with every (re)load of the config, and checked with it.
-import type { Fault } from './config/load.ts'
-import type { Config } from './config/schema.ts'
-import { fixedKeySet, type KeySet } from './identity/keySet.ts'
-import type { SigningKey } from './identity/sigv4.ts'
+
+import { fixedKeySet, type KeySet } from '../identity/keySet.ts'
+import type { SigningKey } from '../identity/sigv4.ts'
+import type { Fault } from './load.ts'
+import type { Config } from './schema.ts'
 
 export interface Secrets {
   /** By access key id. */

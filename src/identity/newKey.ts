@@ -1,5 +1,5 @@
 // What `sluice key new` prints: a credential, this once, and the lines of the config that let it in.
-import { type Chance, keySha256, newKey, newSigningKey } from './identity/keys.ts'
+import { type Chance, keySha256, newKey, newSigningKey } from './keys.ts'
 
 export function newKeyText(client: string, isSigV4: boolean, chance: Chance): string {
   return isSigV4 ? signingKeyText(client, chance) : keyText(client, chance)

@@ -1,6 +1,6 @@
 // Files that are watched by reading them again: whatever an editor or Kubernetes does to them (write in place, rename over,
 // swap a symlink), what counts is what stands in them. No event is missed, because none is needed. It ends with the process.
-import type { Clock } from './domain/clock.ts'
+import type { Clock } from '../domain/clock.ts'
 
 export interface ConfigWatchParts {
   clock: Clock

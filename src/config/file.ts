@@ -1,7 +1,7 @@
 // A config file and the files that it names: read at the start, by `check` and at each reload, with every fault at once.
 import { accessSync, constants, readFileSync } from 'node:fs'
-import { formatFault, parseConfig } from './config/load.ts'
-import type { Config } from './config/schema.ts'
+import { formatFault, parseConfig } from './load.ts'
+import type { Config } from './schema.ts'
 import { readSecrets, type Secrets } from './secrets.ts'
 
 type Variables = Record<string, string | undefined>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ConfigWatch } from '../src/configWatch.ts'
-import { VirtualClock } from './support/virtualClock.ts'
+import { ConfigWatch } from '../../src/config/watch.ts'
+import { VirtualClock } from '../support/virtualClock.ts'
 
 const SECOND_MS = 1_000
 
