@@ -176,8 +176,17 @@ function withoutSecrets(text: string): string {
 
 function show(value: unknown): string {
   if (value === undefined) return 'nothing'
-  const text = withoutSecrets(JSON.stringify(value))
+  const text = withoutSecrets(textOf(value))
   return text.length <= LONGEST_SHOWN ? text : `${text.slice(0, LONGEST_SHOWN)}…`
+}
+
+/** An anchor may stand around its own alias: what it names has no end. */
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return 'something that holds itself'
+  }
 }
 
 /** Where the fault is, or the closest thing around it that is in the file. */

@@ -1,6 +1,5 @@
 // The app: the data plane on every path, Fastify's operations routes beside it. Built apart from the process, so that
 // tests can run it on a port of their own.
-import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { createOnePort, type OnePortOptions, type Request } from '../transport/onePort.ts'
@@ -32,17 +31,11 @@ export function buildApp(parts: AppParts): FastifyInstance {
     })
   const app = Fastify({
     // Fastify hears of the operations routes alone: everything else goes past it, body and all, as it came.
-    serverFactory: handle => {
-      const port = createOnePort(parts.port, (request, response, invite) => {
+    serverFactory: handle =>
+      createOnePort(parts.port, (request, response, invite) => {
         if (isForOperations(request)) handle(request as never, response as never)
-        else {
-          // While it drains, an HTTP/1.1 client is told to take its next request elsewhere.
-          if (!port.listening && response instanceof ServerResponse) response.setHeader('connection', 'close')
-          serve(request, response, invite)
-        }
-      })
-      return port as never
-    },
+        else serve(request, response, invite)
+      }) as never,
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, parts.dataPlane.newId()),
     // The port itself knows when an idle connection may end.
     forceCloseConnections: false,

@@ -93,6 +93,8 @@ function isOver(response: Response): boolean {
 interface Caller {
   route: Route
   flow: Flow
+  /** As in Admission. */
+  roomFor: Priority
   maxWaitMs: number
   place: Place
   checkBody?: (body: Buffer) => Refusal | undefined
@@ -118,20 +120,20 @@ function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned
 function placeFor(parts: DataPlaneParts, request: Request, route: Route, admission: Admission): Turned {
   const { operation } = route
   if (admission.kind === 'refused') return { refusal: admission.refusal, operation }
-  const { flow, checkBody } = admission
-  const shed = parts.loop.shed(flow.priority)
+  const { flow, roomFor, checkBody } = admission
+  const shed = parts.loop.shed(roomFor)
   if (shed) return { refusal: shed, operation }
   const bytes = declaredBytes(request)
   if (bytes > parts.maxBodyBytes) return { refusal: bodyTooLarge(parts.maxBodyBytes), operation }
-  const place = parts.receiving.admit(flow.priority, bytes)
-  if (!place) return { refusal: parts.receiving.stage.refusal(flow.priority), operation }
+  const place = parts.receiving.admit(roomFor, bytes)
+  if (!place) return { refusal: parts.receiving.stage.refusal(roomFor), operation }
   const maxWaitMs = Math.min(admission.maxWaitMs ?? Infinity, parts.maxWaitMs(flow.priority))
-  return { route, flow, maxWaitMs, place, ...(checkBody && { checkBody }) }
+  return { route, flow, roomFor, maxWaitMs, place, ...(checkBody && { checkBody }) }
 }
 
-function unread(parts: DataPlaneParts, { flow }: Caller, { kind }: { kind: 'too-large' | 'no-room' }): Early {
+function unread(parts: DataPlaneParts, { roomFor }: Caller, { kind }: { kind: 'too-large' | 'no-room' }): Early {
   return {
-    refusal: kind === 'too-large' ? bodyTooLarge(parts.maxBodyBytes) : parts.receiving.stage.refusal(flow.priority),
+    refusal: kind === 'too-large' ? bodyTooLarge(parts.maxBodyBytes) : parts.receiving.stage.refusal(roomFor),
   }
 }
 
@@ -181,7 +183,7 @@ interface Parsed extends Named {
 /** What the gateway must know: nothing for calls without a model, the model alone for unmetered ones. undefined: the client left. */
 async function parse(
   parts: DataPlaneParts,
-  { route, flow, checkBody }: Caller,
+  { route, roomFor, checkBody }: Caller,
   body: Buffer,
   presence: Presence,
 ): Promise<Parsed | Early | undefined> {
@@ -197,7 +199,7 @@ async function parse(
   if (!operation.metered) return { ...known, body }
   const { pricing } = parts
   const reading = isReadElsewhere
-    ? await pricing.readLarge(operation, body, flow.priority, presence)
+    ? await pricing.readLarge(operation, body, roomFor, presence)
     : { kind: 'read' as const, body, result: pricing.readSmall(operation, body) }
   if (reading.kind === 'gone') return undefined
   if (reading.kind === 'refused') return { refusal: reading.refusal }

@@ -1,7 +1,7 @@
 // Who is let in, before a byte of the body has been read: where a request comes from, whether so much may come from there,
 // who it is, what it may ask for.
 import type { FastifyInstance } from 'fastify'
-import type { ClientFinder, Flow } from '../domain/model.ts'
+import type { ClientFinder, Flow, Priority } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Identities, Known, Presented, Who } from '../identity/who.ts'
 import type { Request } from '../transport/onePort.ts'
@@ -20,6 +20,8 @@ export type Admission =
   | {
       kind: 'in'
       flow: Flow
+      /** The class in which it gets room here while its body comes: the lowest for who is not known until that has come. */
+      roomFor: Priority
       /** What it asks for; undefined: nothing. */
       maxWaitMs: number | undefined
       /** What only the body can show, once it has been read. */
@@ -62,13 +64,15 @@ export class Doorkeeper {
   }
 
   #admit(presented: Presented, who: Known): Admission {
+    const isKnown = !who.checkBody || this.#parts.guard.wasProven(presented)
     const checkBody = this.#provenBy(presented, who)
     const identity = identify(presented.headers, who, this.#parts.clientOf)
     if (identity.kind === 'malformed') {
       return { kind: 'refused', refusal: { code: 'malformed-request', message: identity.message } }
     }
     const { flow, maxWaitMs } = identity
-    return { kind: 'in', flow, maxWaitMs, ...(checkBody && { checkBody }) }
+    const roomFor = isKnown ? flow.priority : 'low'
+    return { kind: 'in', flow, roomFor, maxWaitMs, ...(checkBody && { checkBody }) }
   }
 
   /** A credential that promises a body is proven only by that body. */

@@ -69,6 +69,12 @@ export class IngressGuard {
     if (key !== undefined) this.#proven.set(key, true)
   }
 
+  /** It was right before, from this address, and has not been wrong since. */
+  wasProven(presented: Presented): boolean {
+    const key = provenKey(presented)
+    return key !== undefined && this.#proven.get(key) === true
+  }
+
   /** … was refused. Counted when it resolves; undefined: there is nothing to count. */
   failed(presented: Presented, { code }: Refusal): Promise<unknown> | undefined {
     if (!this.#failures || NO_GUESS.has(code)) return undefined
@@ -81,8 +87,7 @@ export class IngressGuard {
     if (!this.#failures?.someAreOver || !this.#asks()) return undefined
     const overMs = this.#failures.overMs(addressOf(presented))
     if (overMs === undefined) return undefined
-    const key = provenKey(presented)
-    return key !== undefined && this.#proven.get(key) ? undefined : tooManyFailures(overMs)
+    return this.wasProven(presented) ? undefined : tooManyFailures(overMs)
   }
 }
 

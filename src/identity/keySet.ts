@@ -59,9 +59,16 @@ export class RemoteKeySet implements KeySet {
       return await this.#keys!(header)
     } catch (error) {
       const isNew = error instanceof errors.JWKSNoMatchingKey
+      const answered = this.#triedMs === this.#fetchedMs
       // Asked a moment ago, and it was not among them.
-      if (!isNew || (!this.#fetching && !this.#mayFetch && this.#triedMs === this.#fetchedMs)) throw error
-      await this.#refresh()
+      if (!isNew || (answered && !this.#fetching && !this.#mayFetch)) throw error
+      const refreshed = this.#refresh()
+      if (!answered) {
+        // Made-up keys must not hold the places of those whose keys are known for as long as each fetch is in vain.
+        refreshed.catch(() => {})
+        if (this.#fetching) throw new KeysAway(TIMEOUT_MS)
+      }
+      await refreshed
       return this.#keys!(header)
     }
   }

@@ -38,10 +38,7 @@ export type OnePort = (http.Server | http2.Http2SecureServer) & { closeAllConnec
 /** Enough of the preface to tell it from every HTTP/1.1 method (PROPFIND comes closest). */
 const PREFACE = Buffer.from('PRI ')
 const LOOK_FOR_IDLE_MS = 100
-/**
- * A proxy may just be sending a request into an idle HTTP/1.1 connection, and dare not send a POST twice: by then the answers of busy
- * connections have told it to take its requests elsewhere.
- */
+/** A proxy may just be sending a request into an idle HTTP/1.1 connection, and dare not send a POST twice. */
 const LINGER_MS = 1_000
 
 export function createOnePort(options: OnePortOptions, handle: RequestHandler): OnePort {
@@ -55,7 +52,10 @@ class PlainPort extends http.Server {
   readonly #silent = new Set<Socket>()
 
   constructor(options: OnePortOptions, handle: RequestHandler) {
-    super(http1Options(options), handle)
+    super(
+      http1Options(options, () => this.listening),
+      handle,
+    )
     const server = http2.createServer(Http2Guard.serverOptions(options), handle)
     letInvite(this, handle)
     letInvite(server, handle)
@@ -112,17 +112,21 @@ class PlainPort extends http.Server {
 }
 
 function createSecure(options: OnePortOptions, tls: { cert: string; key: string }, handle: RequestHandler): OnePort {
+  /** HTTP/1.1 connections, and how many of their requests have no answer yet. */
+  const unanswered = new Map<Socket, number>()
+  const isOpen = (): boolean => server.listening
+  const serve = counting(unanswered, isOpen, handle)
   const server = http2.createSecureServer(
     {
       ...Http2Guard.serverOptions(options),
-      ...http1Options(options),
+      ...http1Options(options, isOpen),
       ...tls,
       allowHTTP1: true,
       handshakeTimeout: options.headersTimeoutMs,
     },
-    handle,
+    serve,
   )
-  letInvite(server, handle)
+  letInvite(server, serve)
   // Node leaves a stalled handshake to whoever hears of client errors, and an answer to it could never leave.
   server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy()
@@ -130,8 +134,6 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
   server.maxConnections = options.maxConnections
   const guard = new Http2Guard(server, options)
   const sockets = new Set<Socket>()
-  /** HTTP/1.1 connections, and how many of their requests have no answer yet. */
-  const unanswered = new Map<Socket, number>()
   const openByAddress = new OpenByAddress(options.perAddress)
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
@@ -143,30 +145,38 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
     unanswered.set(socket, 0)
     socket.once('close', () => unanswered.delete(socket))
   })
-  server.on('request', ({ socket }, response) => {
-    const count = unanswered.get(socket)
-    if (count === undefined) return
-    unanswered.set(socket, count + 1)
-    response.once('close', () => {
-      const left = (unanswered.get(socket) ?? 1) - 1
-      if (unanswered.has(socket)) unanswered.set(socket, left)
-      if (left === 0 && !server.listening) socket.end()
-    })
-  })
-  const close = server.close.bind(server)
   server.close = done => {
     const cancel = options.clock.after(LINGER_MS, () => {
       for (const [socket, count] of unanswered) if (count === 0) socket.destroy()
     })
     server.once('close', cancel)
     guard.close()
-    return close(done)
+    // Not http2's, which would end idle HTTP/1.1 connections at once.
+    net.Server.prototype.close.call(server, done)
+    return server
   }
   const closeAllConnections = () => {
     guard.destroy()
     for (const socket of sockets) socket.destroy()
   }
   return Object.assign(server, { closeAllConnections })
+}
+
+/** Of a connection that is among the `unanswered`. With its last answer it ends, once the port closes. */
+function counting(unanswered: Map<Socket, number>, isOpen: () => boolean, handle: RequestHandler): RequestHandler {
+  return (request, response, invite) => {
+    const { socket } = request
+    const count = unanswered.get(socket)
+    if (count !== undefined) {
+      unanswered.set(socket, count + 1)
+      response.once('close', () => {
+        const left = (unanswered.get(socket) ?? 1) - 1
+        if (unanswered.has(socket)) unanswered.set(socket, left)
+        if (left === 0 && !isOpen()) socket.end()
+      })
+    }
+    handle(request, response, invite)
+  }
 }
 
 /** Node would invite by itself: also what is about to be refused. */
@@ -176,8 +186,9 @@ function letInvite(server: http.Server | http2.Http2Server | http2.Http2SecureSe
   )
 }
 
-function http1Options(options: OnePortOptions): http.ServerOptions {
+function http1Options(options: OnePortOptions, isOpen: () => boolean): http.ServerOptions {
   return {
+    ServerResponse: responsesOf(isOpen),
     headersTimeout: options.headersTimeoutMs,
     requestTimeout: options.requestTimeoutMs,
     keepAliveTimeout: options.idleTimeoutMs,
@@ -186,6 +197,25 @@ function http1Options(options: OnePortOptions): http.ServerOptions {
     // Refused by whoever handles it, in its own words.
     requireHostHeader: false,
     noDelay: true,
+  }
+}
+
+/**
+ * An answer that begins while its port closes tells its client to take the next request elsewhere, unless that has come already
+ * (pipelined): it would be lost.
+ */
+function responsesOf(isOpen: () => boolean): typeof http.ServerResponse {
+  const latest = new WeakMap<Socket, object>()
+  return class<Asked extends http.IncomingMessage> extends http.ServerResponse<Asked> {
+    constructor(...args: unknown[]) {
+      super(...(args as [Asked]))
+      latest.set(this.req.socket, this)
+    }
+
+    override writeHead(...args: unknown[]): this {
+      if (!isOpen() && latest.get(this.req.socket) === this) this.shouldKeepAlive = false
+      return super.writeHead(...(args as [number]))
+    }
   }
 }
 

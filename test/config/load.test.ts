@@ -111,6 +111,17 @@ for (const text of ['7', '"text"', '[1]', 'null', '--- \n...\n---\na: 1']) {
   })
 }
 
+for (const text of [
+  'models: &m [*m]',
+  'server: &s { host: *s }',
+  '&x { models: *x }',
+  'auth: { jwt: &j { issuer: *j } }',
+]) {
+  test(`a value that holds itself is a fault, never a crash: ${text}`, () => {
+    assert.match(faults(text).join(), /found something that holds itself/)
+  })
+}
+
 test('a value that is too long to read is shown shortened', () => {
   const [fault] = faults(`${MODEL}server: { host: [${'1, '.repeat(500)}1] }`)
   assert.ok(fault!.length < 200 && fault!.endsWith('…'))

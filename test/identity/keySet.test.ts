@@ -123,6 +123,28 @@ test('a provider that does not answer is given up after five seconds', async t =
   assert.deepEqual(troubles, ['no answer within 5000 ms'])
 })
 
+test('who brings unknown keys waits for one that does not answer the first time only, and is let in once it does', async t => {
+  const { server, clock, find, troubles } = await bench(t)
+  await find('first')
+  server.manner = 'hang'
+  await clock.advance(10 * SECOND_MS)
+  const waits = find('second')
+  await until(() => server.fetches === 2, 'it is asked')
+  await clock.advance(5 * SECOND_MS)
+  assert.equal(await waits, 10 * SECOND_MS)
+  await clock.advance(10 * SECOND_MS)
+  // Time does not pass by itself: whoever waited now would wait for ever.
+  assert.equal(await find('second'), 5 * SECOND_MS)
+  assert.equal(await find('second'), 5 * SECOND_MS)
+  await until(() => server.fetches === 3, 'it is asked beside the requests')
+  await clock.advance(5 * SECOND_MS)
+  await until(() => troubles.length === 2, 'in vain')
+  Object.assign(server, { manner: 'well', keys: [first.jwk, second.jwk] })
+  await clock.advance(10 * SECOND_MS)
+  await until(async () => (await find('second')) === 'found', 'the key is there')
+  assert.equal(server.fetches, 4)
+})
+
 test('a provider that is not there at all is named in the reason, without a fault', async t => {
   const { server, find, troubles } = await bench(t)
   await server.close()

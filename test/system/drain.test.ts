@@ -130,11 +130,13 @@ test('readyz says draining, with 503, on a connection that is still open', async
     answered += chunk
   })
   socket.on('error', () => {})
-  socket.write(`POST ${CONVERSE} HTTP/1.1\r\nHost: h\r\nContent-Length: ${HELLO.length}\r\n\r\n${HELLO}`)
+  const post = `POST ${CONVERSE} HTTP/1.1\r\nHost: h\r\nContent-Length: ${HELLO.length}\r\n\r\n${HELLO}`
+  socket.write(post)
   await until(() => held.length === 1, 'in flight')
   sluice.process.kill('SIGTERM')
   await until(async () => !(await accepts(sluice.url)), 'it drains')
-  socket.write('GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n')
+  socket.write(`GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n${post}`)
+  await until(() => held.length === 2, 'what stands behind it has been read')
   held[0]!.end('{}')
   await until(() => answered.includes('draining'), 'readyz answers')
   assert.match(answered, /HTTP\/1\.1 503 /)
