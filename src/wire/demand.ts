@@ -3,6 +3,7 @@
 import { readOutputCap } from './demandCap.ts'
 import { findMedia, type Media } from './demandMedia.ts'
 import { kindOf, parseObject } from './json.ts'
+import { isRepeated } from './jsonBytes.ts'
 import {
   audioTokens,
   decodedBytes,
@@ -64,6 +65,8 @@ export function readDemand(operation: Operation, body: Buffer): DemandResult {
     const modelId = parsed[field]
     if (typeof modelId !== 'string' || modelId === '')
       return malformed(`expected a model's id in '${field}', found ${kindOf(modelId)}`)
+    // What may be asked for, and what is charged, goes by the one that is read here; Bedrock may read the other.
+    if (isRepeated(body, field)) return malformed(`expected '${field}' once, found it again`)
     if (modelId.length > MAX_MODEL_ID_CHARS)
       return malformed(`expected at most ${MAX_MODEL_ID_CHARS} characters in '${field}', found ${modelId.length}`)
     demand.modelId = Buffer.from(modelId, 'latin1').toString('utf8')

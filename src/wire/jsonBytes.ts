@@ -24,19 +24,28 @@ export function topLevelText(json: Buffer, key: string): Place | undefined {
  * object opens, in valid JSON; a value that is no object has no members.
  */
 export function membersOf(json: Buffer, start: number): Map<string, Place> {
-  const members = new Map<string, Place>()
-  if (json[start] !== OPENING[0]) return members
+  return new Map(entriesOf(json, start))
+}
+
+/** Whether the object has the key of its own more than once, however it is spelled: not every JSON reader takes the last. */
+export function isRepeated(json: Buffer, key: string): boolean {
+  let times = 0
+  for (const [name] of entriesOf(json, afterBlanks(json, 0))) if (name === key) times += 1
+  return times > 1
+}
+
+function* entriesOf(json: Buffer, start: number): Generator<[string, Place]> {
+  if (json[start] !== OPENING[0]) return
   for (let at = afterBlanks(json, start + 1); json[at] === QUOTE; at = afterBlanks(json, at + 1)) {
     const keyEnd = endOfText(json, at)
     const key: string = JSON.parse(json.toString('latin1', at, keyEnd))
     const colon = afterBlanks(json, keyEnd)
     const valueStart = afterBlanks(json, colon + 1)
     const end = endOfValue(json, valueStart)
-    members.set(key, { start: valueStart, end })
+    yield [key, { start: valueStart, end }]
     at = afterBlanks(json, end)
     if (json[at] !== COMMA) break
   }
-  return members
 }
 
 /** Whether the bytes hold more than `most` values, keys aside. Base64 and prompts cost next to nothing: they are leapt over. */
