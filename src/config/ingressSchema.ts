@@ -40,7 +40,10 @@ export const trustedProxies = z
   .array(
     z
       .string()
-      .refine(isNetwork, 'an address, a network such as 10.0.0.0/8, or one of loopback, linklocal, uniquelocal'),
+      .refine(
+        isNetwork,
+        'an address, a network such as 10.0.0.0/8 (not one of everybody), or one of loopback, linklocal, uniquelocal',
+      ),
   )
   .max(1000)
   .default([])

@@ -130,7 +130,7 @@ function expectation(issue: z.core.$ZodIssue): string {
     case 'too_big':
       return `${bound(issue.origin)} of at most ${issue.maximum}`
     case 'invalid_value':
-      return `one of ${issue.values.map(value => String(value)).join(', ')}`
+      return `${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(value => String(value)).join(', ')}`
     case 'invalid_union':
       return [...new Set(issue.errors.map(([first]) => expectation(first!)))].join(' or ')
     case 'invalid_format':

@@ -95,7 +95,7 @@ export function standings(state: string, settings: SteeringSettings, nowMs: numb
       breaker: {
         state: breaker.kind,
         sinceMs: breaker.sinceMs,
-        ...(breaker.kind === 'shut' && { opensInMs: Math.max(0, breaker.opensAtMs - nowMs) }),
+        ...(breaker.kind === 'shut' && { opensInMs: Math.max(0, Math.ceil(breaker.opensAtMs - nowMs)) }),
         ...(breaker.kind !== 'closed' && { reason: breaker.cause }),
       },
       binding: diagnosed(pool.meter, settings.pools[i]!, nowMs),

@@ -11,7 +11,8 @@ function keyText(client: string, chance: Chance): string {
 
   ${key}
 
-For the app, as AWS_BEARER_TOKEN_BEDROCK (every AWS SDK), or as the apiKey of any other SDK.
+For the app, as AWS_BEARER_TOKEN_BEDROCK (every AWS SDK; boto3, Go and .NET send it over https only),
+or as the apiKey of any other SDK.
 For the config of Sluice:
 
 auth: { mode: keys }

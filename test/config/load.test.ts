@@ -64,6 +64,13 @@ redus: { url: x }
   ])
 })
 
+test('a setting with several forms names them', () => {
+  const text = 'models: [{ name: a, modelIds: ["*"], pools: [{ name: p, region: us-east-1 }], fallback: [moc] }]'
+  assert.deepEqual(faults(text), [
+    'f.yaml:1:90 models[0].fallback[0]: expected stale or mock or a section (key: value lines), found "moc"',
+  ])
+})
+
 test('names used twice are faults of the second use', () => {
   const text = `models:
   - { name: a, modelIds: ["*"], pools: [{ name: q, region: us-east-1 }, { name: q, region: us-east-1 }] }

@@ -134,6 +134,8 @@ test('the gate is told at transitions only, each with its event, and the learned
   assert.equal(loop.told.at(-1)!.gate, SHUT)
   const { breaker } = loop.pool()
   assert.deepEqual(breaker, { state: 'shut', sinceMs: loop.nowMs, opensInMs: 5_000, reason: 'failures-in-row' })
+  const [later] = standings(loop.state, loop.settings, loop.nowMs + 0.25)
+  assert.equal(later!.breaker.opensInMs, 5_000, 'a whole number, never too early')
   loop.step({ gate: SHUT }).step({ gate: SHUT }, 5_000)
   assert.equal(loop.told.at(-1)!.gate, 1)
   for (const probes of [1, 3, 10]) loop.step({ gate: SHUT, succeeded: probes, accepted: probes })

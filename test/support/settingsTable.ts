@@ -31,7 +31,8 @@ function rows(section: Node, prefix: string): string[] {
     const row = `| \`${name}\` | ${typeOf(node)} | ${defaultOf(node, required)} | ${node.description ?? ''} |`
     // One or a list of them: the one says all.
     const within = node.anyOf?.[0] ?? node
-    return [row, ...rows(within, `${name}.`), ...rows(node.items ?? {}, `${name}[].`)]
+    const items = node.items?.anyOf ?? [node.items ?? {}]
+    return [row, ...rows(within, `${name}.`), ...items.flatMap(item => rows(item, `${name}[].`))]
   })
 }
 
@@ -40,8 +41,13 @@ function typeOf(node: Node): string {
   if (node.const !== undefined) return `\`${node.const}\``
   if (node.enum) return node.enum.map(value => `\`${value}\``).join(', ')
   if (node.type === 'object') return 'section'
-  if (node.type === 'array') return `list of ${node.items?.type === 'object' ? 'sections' : `${node.items?.type}s`}`
+  if (node.type === 'array') return `list of ${itemsOf(node.items ?? {})}`
   return `${node.type === 'integer' ? 'whole number' : node.type}${boundsOf(node)}`
+}
+
+function itemsOf(items: Node): string {
+  if (items.anyOf) return typeOf(items)
+  return items.type === 'object' ? 'sections' : `${items.type}s`
 }
 
 function boundsOf({ minimum, exclusiveMinimum, maximum }: Node): string {
