@@ -94,6 +94,7 @@ test('every file that a document links to exists', () => {
     REFERENCE,
     CONFIGURATION,
     'docs/benchmarks.md',
+    'docs/clients.md',
     'docs/ingress.md',
     'docs/limits.md',
     METRICS,
