@@ -35,6 +35,8 @@ export interface Core {
   metrics: Metrics
   pushback: Pushback
   takeModels(config: Config): void
+  /** What stands in the way of signing calls to a pool; undefined: nothing. */
+  troubleOf(pool: PoolSettings): Promise<string | undefined>
   close(): Promise<void>
 }
 
@@ -98,6 +100,7 @@ export async function buildCore(
       limits.keep(live.limitedClients())
       metrics.process.configTaken(systemClock.nowMs())
     },
+    troubleOf: pool => upstream.trouble(pool),
     async close() {
       pushback.close()
       await close()

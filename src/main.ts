@@ -24,6 +24,7 @@ LOG_LEVEL, OTEL_* for tracing, AWS's own for credentials.`
 
 const LOCAL_CONFIG = fileURLToPath(new URL('../config/local.yaml', import.meta.url))
 const SIMULATOR_PORT = 8081
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
 /** The message is for the person at the terminal; no stack is shown. */
 class UsageError extends Error {}
@@ -102,6 +103,7 @@ async function serve({ file }: Options): Promise<void> {
   const ledger = config.redis ? `Redis at ${sluice.redis}` : 'in memory'
   log.info({ url: sluice.url, config: file, ledger, upstream: ends }, 'listening')
   warnOfUnread(config, log)
+  void warnAtStart(sluice, config, log)
   console.error(welcome(sluice.url, ledger, ends))
 }
 
@@ -139,6 +141,13 @@ function reloadConfig(sluice: Sluice, file: string, log: Logger): FilesRead {
 function warnOfUnread({ auth, clients }: Config, log: Logger): void {
   if (auth.mode === 'keys' || !clients.some(({ keySha256, sigv4 }) => keySha256 || sigv4)) return
   log.warn('auth.mode is open: clients have keys, and nobody is asked for one')
+}
+
+/** What the first call would fail of, and what the config leaves open, is said before the first call. */
+async function warnAtStart(sluice: Sluice, { auth, server }: Config, log: Logger): Promise<void> {
+  if (auth.mode === 'open' && !LOOPBACK.has(server.host))
+    log.warn({ host: server.host }, 'auth.mode is open: whoever reaches this address spends the quota')
+  for (const [pool, trouble] of await sluice.troubles()) log.warn({ pool, trouble }, 'calls to this pool will fail')
 }
 
 /** A port that is taken or not ours, a certificate that can't be read: for the person at the terminal, without a stack. */

@@ -5,6 +5,7 @@ import { networksOf } from './config/ingressSchema.ts'
 import type { Config } from './config/schema.ts'
 import { NO_SECRETS, type Secrets } from './config/secrets.ts'
 import { buildCore, type Core } from './core.ts'
+import type { RefusalCode } from './domain/refusal.ts'
 import type { Book } from './gateway/book.ts'
 import { buildApp } from './http/app.ts'
 import { ClientAddress } from './http/clientAddress.ts'
@@ -36,6 +37,8 @@ export interface Sluice {
    * waiters and what is in flight stay. Returns the other settings that differ: those take a restart.
    */
   reload(config: Config, secrets?: Secrets): string[]
+  /** By pool, why calls to it could not be signed now; empty when all could. */
+  troubles(): Promise<Map<string, string>>
   /** Whoever watches the metrics hears that a changed config was faulty. */
   notReloaded(): void
   /**
@@ -58,13 +61,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   const port = portOptions(config, address)
   const simulator = await startOwnSimulator(config)
   const live = liveSettings(config)
-  const tracing = await startTracing(environment.otel ?? {}, {
-    log,
-    clock: systemClock,
-    version: VERSION,
-    instanceId: newId(),
-    statusOf: code => REFUSAL_SHAPES[code].status,
-  })
+  const tracing = await traced(environment, log)
   const farSide = { simulatorUrl: simulator?.url, bearerToken: environment.bearerToken }
   const core = await buildCore(config, live, log, farSide, tracing?.tracer)
   const { book, ledger, metrics } = core
@@ -105,6 +102,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       core.takeModels(next)
       return fixed
     },
+    troubles: () => troublesOf(core, live),
     notReloaded: () => metrics.process.configFaulty(),
     async stop(graceMs) {
       draining = true
@@ -113,6 +111,17 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
       return cut
     },
   }
+}
+
+function traced({ otel = {} }: Environment, log: Logger): Promise<Tracing | undefined> {
+  const statusOf = (code: RefusalCode) => REFUSAL_SHAPES[code].status
+  return startTracing(otel, { log, clock: systemClock, version: VERSION, instanceId: newId(), statusOf })
+}
+
+async function troublesOf(core: Core, live: LiveSettings): Promise<Map<string, string>> {
+  const pools = live.pools()
+  const found = await Promise.all(pools.map(pool => core.troubleOf(pool)))
+  return new Map(pools.flatMap(({ name }, i) => (found[i] === undefined ? [] : [[name, found[i]] as const])))
 }
 
 function doorOf(

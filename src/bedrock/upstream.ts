@@ -10,6 +10,7 @@ import { upstreamHeaders } from './headers.ts'
 import { withoutSignature } from './query.ts'
 import { Reply } from './reply.ts'
 import type { Signable } from './signer.ts'
+import { upstreamFault } from './upstreamFault.ts'
 
 export interface UpstreamSettings {
   connectTimeoutMs: number
@@ -27,6 +28,8 @@ const KEEP_ALIVE_MS = 30_000
 const MAX_RESPONSE_HEADER_BYTES = 64 * 1024
 
 export interface BedrockUpstream extends Upstream {
+  /** What stands in the way of signing calls to the pool; undefined: nothing. No call is made. */
+  trouble(pool: PoolSettings): Promise<string | undefined>
   /** Drops every connection; call when nothing is in flight, or what is has been given up. */
   close(): Promise<void>
 }
@@ -72,6 +75,15 @@ export function createUpstream(settings: UpstreamSettings & FarSideSettings, clo
       const reply = new Reply(request.operation, receiver, clock)
       dispatch(pool, request, reply).catch(error => reply.failed(error))
       return () => reply.abandon()
+    },
+    async trouble(pool) {
+      const { side } = (ways.get(pool) ?? waysOf(pool)).runtime
+      try {
+        await side.authorize(signable('GET', side.host, '/', Buffer.alloc(0)), clock.nowMs())
+        return undefined
+      } catch (error) {
+        return upstreamFault(error, false).message
+      }
     },
     async close() {
       await Promise.all([...byOrigin.values()].map(connections => connections.destroy()))

@@ -227,7 +227,11 @@ interface Early {
 function unrouted(match: Exclude<ReturnType<typeof matchOperation>, { kind: 'found' }>, request: Request): Early {
   if (match.kind === 'malformed') return malformed(match.reason)
   if (match.kind === 'unknown') {
-    return { refusal: { code: 'unknown-route', message: 'Bedrock has no operation at this path.' } }
+    // Who comes from OpenAI's or Anthropic's own API: the version stands behind the provider's name here.
+    const hint = request.url?.startsWith('/v1/')
+      ? ' Those of OpenAI are under /openai/v1, of Anthropic under /anthropic/v1.'
+      : ''
+    return { refusal: { code: 'unknown-route', message: `Bedrock has no operation at this path.${hint}` } }
   }
   const allowed = match.allowed.join(', ')
   const message = `This path takes ${allowed}, not ${request.method}.`
