@@ -125,7 +125,8 @@ test('an id of 2048 characters passes, however long its encoding, and one of 204
 })
 
 test('every id that was encoded as the SDKs do comes back', () => {
-  const ids = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 100 })
+  // No SDK can send a dot segment: it would name another path.
+  const ids = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 100 }).filter(id => id !== '.' && id !== '..')
   fc.assert(fc.property(ids, id => assert.equal(idIn(encodeId(id)), id)))
   assert.equal(encodeId("a:b/c!'()*d"), 'a%3Ab%2Fc%21%27%28%29%2Ad')
 })
