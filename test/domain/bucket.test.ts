@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { bucketShape, emptyBucket, msUntil, refill } from '../../src/domain/bucket.ts'
+import { seeded } from '../support/seeds.ts'
 
 test('a fresh bucket is empty: a restart must not grant a burst that was already spent', () => {
   assert.equal(emptyBucket(1_000).level, 0)
@@ -41,7 +42,7 @@ test('a clock that steps back a little holds, and one that jumps back resyncs, n
   assert.equal(state.level, 195)
 })
 
-test('refilling in steps is refilling at once: how often it is asked changes nothing', () => {
+test('refilling in steps is refilling at once: how often it is asked changes nothing', t => {
   const steps = fc.array(fc.integer({ min: 1, max: 20_000 }), { minLength: 1, maxLength: 30 })
   fc.assert(
     fc.property(quotas, levels, sinceStock, steps, (quota, level, sinceMs, stepsMs) => {
@@ -56,6 +57,7 @@ test('refilling in steps is refilling at once: how often it is asked changes not
       refill(once, shape, nowMs)
       assert.ok(Math.abs(once.level - stepped.level) <= 1e-6 * Math.max(1, quota))
     }),
+    seeded(t, 100),
   )
 })
 
@@ -63,7 +65,7 @@ const quotas = fc.integer({ min: 1, max: 10_000_000 })
 const levels = fc.integer({ min: -50_000, max: 50_000 })
 const sinceStock = fc.integer({ min: 0, max: 120_000 })
 
-test('msUntil names the moment the level is reached, and no earlier', () => {
+test('msUntil names the moment the level is reached, and no earlier', t => {
   fc.assert(
     fc.property(quotas, levels, sinceStock, fc.integer({ min: 1, max: 100_000 }), (quota, level, sinceMs, wanted) => {
       const shape = bucketShape(quota, 0.05)
@@ -75,11 +77,11 @@ test('msUntil names the moment the level is reached, and no earlier', () => {
       assert.ok(state.level >= target - slack)
       if (waitMs > 0) assert.ok(state.level <= target + slack)
     }),
-    { numRuns: 2_000 },
+    seeded(t, 2_000),
   )
 })
 
-test('what small requests take in any 60 s never exceeds the quota', () => {
+test('what small requests take in any 60 s never exceeds the quota', t => {
   const gaps = fc.oneof(
     fc.integer({ min: 0, max: 40 }),
     fc.integer({ min: 0, max: 3_000 }),
@@ -109,7 +111,7 @@ test('what small requests take in any 60 s never exceeds the quota', () => {
         }
       },
     ),
-    { numRuns: 500 },
+    seeded(t, 500),
   )
 })
 

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { settledTokens, type Usage } from '../../src/domain/charge.ts'
 import type { Finished, ModelStatus } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
+import { seeded } from '../support/seeds.ts'
 import { type Behaviour, RESERVED, type Recorder, VirtualGateway as World } from '../support/virtualGateway.ts'
 
 const USAGE: Usage = { inputTokens: 10, outputTokens: 20, cacheReadTokens: 0, cacheWriteTokens: 0 }
@@ -135,7 +136,7 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.oneof(
   fc.record({ kind: fc.constant('cuts' as const), afterMs: ms, takesMs: ms }),
 )
 
-test('whatever the upstream and the client do, each call ends once, is settled once, and says one whole thing', async () => {
+test('whatever the upstream and the client do, each call ends once, is settled once, and says one whole thing', async t => {
   const call = fc.record({ gapMs: fc.nat(500), maxWaitMs: fc.nat(20_000), leavesAfterMs: fc.option(fc.nat(20_000)) })
   const scripts = fc.array(behaviour, { minLength: 1, maxLength: 12 })
   await fc.assert(
@@ -162,6 +163,6 @@ test('whatever the upstream and the client do, each call ends once, is settled o
         assert.ok(run.attempts <= 4)
       }
     }),
-    { numRuns: 100 },
+    seeded(t, 100),
   )
 })

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { seeded } from '../support/seeds.ts'
 import { chunks, dig, drive, frames, json, userSays } from './drive.ts'
 
 const NOVA = '/model/amazon.nova-micro-v1:0/'
@@ -85,7 +86,7 @@ const CAPPED: [string, string, (cap: number) => object, (string | number)[], (st
 ]
 
 for (const [name, path, body, count, reason, told] of CAPPED)
-  test(`${name}: an answer never exceeds the request's cap, and says when it was cut`, async () => {
+  test(`${name}: an answer never exceeds the request's cap, and says when it was cut`, async t => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 60 }), fc.integer(), async (cap, seed) => {
         const answer = json(await drive({ seed, answerTokens: 30 }).ask(path, body(cap)))
@@ -94,7 +95,7 @@ for (const [name, path, body, count, reason, told] of CAPPED)
         if (dig(answer, ...reason) === told) assert.equal(tokens, cap)
         else assert.ok(tokens >= 15 && tokens <= 45)
       }),
-      { numRuns: 30 },
+      seeded(t, 30),
     )
   })
 
@@ -115,7 +116,7 @@ test('every count of a Claude stream agrees: message_start, message_delta, Bedro
   assert.equal(dig(list.at(-2), 'usage', 'output_tokens'), dig(metrics, 'outputTokenCount'))
 })
 
-test('totalTokens is the sum, and prompts count about four bytes a token', async () => {
+test('totalTokens is the sum, and prompts count about four bytes a token', async t => {
   await fc.assert(
     fc.asyncProperty(fc.string({ maxLength: 2000 }), async text => {
       const usage = dig(json(await drive().ask(`${CLAUDE}converse`, { messages: userSays(text) })), 'usage')
@@ -123,7 +124,7 @@ test('totalTokens is the sum, and prompts count about four bytes a token', async
       assert.equal(total, input! + output!)
       assert.equal(input, Math.max(1, Math.ceil(Buffer.byteLength(text) / 4)))
     }),
-    { numRuns: 50 },
+    seeded(t, 50),
   )
 })
 

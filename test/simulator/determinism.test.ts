@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { NO_FAULTS, type SimulatorSettings } from '../../src/simulator/settings.ts'
+import { seeded } from '../support/seeds.ts'
 import { drive, type Seen, userSays } from './drive.ts'
 
 const ROUGH: Partial<SimulatorSettings> = {
@@ -34,13 +35,13 @@ async function run(
   return seen.map(({ status, headers, body, chunkTimesMs, state }) => ({ status, headers, body, chunkTimesMs, state }))
 }
 
-test('the same seed gives the same bytes at the same moments', async () => {
+test('the same seed gives the same bytes at the same moments', async t => {
   const order = fc.array(fc.integer({ min: 0, max: CALLS.length - 1 }), { maxLength: 40 })
   await fc.assert(
     fc.asyncProperty(fc.integer(), order, fc.integer({ min: 0, max: 400 }), async (seed, list, gapMs) => {
       assert.deepEqual(await run(seed, list, gapMs), await run(seed, list, gapMs))
     }),
-    { numRuns: 30 },
+    seeded(t, 30),
   )
 })
 

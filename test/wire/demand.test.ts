@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Demand, readDemand } from '../../src/wire/demand.ts'
+import { seeded } from '../support/seeds.ts'
 import { operationOf } from './readResponse.ts'
 
 const INVOKE = '/model/m/invoke'
@@ -125,7 +126,7 @@ test('a body that is no JSON object is refused without a word of it', () => {
   for (const [body, found] of bodies) assert.equal(faultOf(CONVERSE, body), `${expected}${found}.`)
 })
 
-test('any bytes are either read or refused with a short message, never thrown over', () => {
+test('any bytes are either read or refused with a short message, never thrown over', t => {
   const bodies = fc.oneof(
     fc.uint8Array({ maxLength: 300 }).map(bytes => Buffer.from(bytes)),
     fc.json().map(text => Buffer.from(text)),
@@ -138,7 +139,7 @@ test('any bytes are either read or refused with a short message, never thrown ov
     if (result.kind === 'malformed') assert.ok(result.message.length < 200)
     else assert.ok(result.demand.textBytes >= 0 && result.demand.textBytes <= body.length)
   })
-  fc.assert(property, { numRuns: 3000 })
+  fc.assert(property, seeded(t, 3000))
 })
 
 test('the model named in the body is read, in any script, and must be there', () => {

@@ -11,6 +11,7 @@ import {
   UNKNOWN_IMAGE_TOKENS,
   videoTokens,
 } from '../../src/wire/media.ts'
+import { seeded } from '../support/seeds.ts'
 import { gif, jpeg, png, webp } from './images.ts'
 
 test('images cost what was measured on Claude', () => {
@@ -52,22 +53,22 @@ test('any bytes after a JPEG mark, 8 MB of them too, cost the flat default', () 
   }
 })
 
-test('random bytes behind any mark never throw and cost a bounded, positive number', () => {
+test('random bytes behind any mark never throw and cost a bounded, positive number', t => {
   const marks = ['', 'ffd8', '89504e47', '47494638', '5249464600000000574542505650']
   const property = fc.property(fc.constantFrom(...marks), fc.uint8Array({ maxLength: 200 }), (mark, bytes) => {
     const tokens = imageTokens(Buffer.concat([Buffer.from(mark, 'hex'), bytes]).toString('base64'))
     assert.ok(Number.isInteger(tokens) && tokens > 0 && tokens <= MAX_IMAGE_TOKENS)
   })
-  fc.assert(property, { numRuns: 2000 })
+  fc.assert(property, seeded(t, 2000))
 })
 
-test('a window of base64 decodes to the same bytes as the whole', () => {
+test('a window of base64 decodes to the same bytes as the whole', t => {
   const property = fc.property(fc.uint8Array({ maxLength: 80 }), fc.nat(90), fc.nat(20), (bytes, offset, length) => {
     const base64 = Buffer.from(bytes).toString('base64')
     assert.deepEqual([...decodedAt(base64, offset, length)], [...bytes.subarray(offset, offset + length)])
     assert.equal(decodedBytes(base64), bytes.length)
   })
-  fc.assert(property, { numRuns: 2000 })
+  fc.assert(property, seeded(t, 2000))
 })
 
 test('PDFs and videos cost more the larger they are, up to what providers read', () => {

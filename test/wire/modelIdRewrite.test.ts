@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { rewriteBody, rewritePath } from '../../src/wire/modelIdRewrite.ts'
 import { matchOperation } from '../../src/wire/operations.ts'
+import { seeded } from '../support/seeds.ts'
 
 const NEW = 'eu.anthropic.claude-sonnet-4-5-20250929-v1:0'
 
@@ -73,7 +74,7 @@ test('a body without the key, or with no text under it, stays as it is', () => {
     assert.equal(rewritten(body), body)
 })
 
-test('for any body, what changes when parsed is the top-level model alone', () => {
+test('for any body, what changes when parsed is the top-level model alone', t => {
   const json = fc.jsonValue({ maxDepth: 4 })
   const nested = fc.record({ model: fc.constantFrom('old', 'other'), rest: json })
   fc.assert(
@@ -83,5 +84,6 @@ test('for any body, what changes when parsed is the top-level model alone', () =
       const result: unknown = JSON.parse(rewritten(JSON.stringify(body)))
       assert.deepEqual(result, JSON.parse(JSON.stringify({ ...body, model: NEW })))
     }),
+    seeded(t, 100),
   )
 })

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { createUsageReader } from '../../src/wire/usage.ts'
+import { seeded } from '../support/seeds.ts'
 import { EVENT_STREAM, feed, JSON_BODY, operationOf, readUsage, SERVER_SENT_EVENTS } from './readResponse.ts'
 import { loadRecordings, RECORDINGS_MISSING, usageShown } from './recordings.ts'
 
@@ -38,7 +39,7 @@ test('a recorded stream cut in two at every byte gives the same usage', { skip: 
 
 test('a recorded answer cut into any pieces, down to single bytes, gives the same usage', {
   skip: RECORDINGS_MISSING,
-}, () => {
+}, t => {
   for (const recording of ANSWERS) {
     const bytes = Array.from(recording.body, (_, i) => i + 1)
     const reader = createUsageReader(operationOf(recording.path), recording.header)
@@ -49,7 +50,7 @@ test('a recorded answer cut into any pieces, down to single bytes, gives the sam
     const reader = createUsageReader(operationOf(recording.path), recording.header)
     assert.deepEqual(feed(reader, recording.body, at), usageShown(recording))
   })
-  fc.assert(property, { numRuns: 500 })
+  fc.assert(property, seeded(t, 500))
 })
 
 test('a recorded stream that breaks off before its last event gives no usage', { skip: RECORDINGS_MISSING }, () => {
@@ -78,7 +79,7 @@ const METERED = [
   '/anthropic/v1/messages',
 ]
 
-test('random bytes never throw and give no usage, whatever the operation and type', () => {
+test('random bytes never throw and give no usage, whatever the operation and type', t => {
   const header = fc.constantFrom(EVENT_STREAM, SERVER_SENT_EVENTS, JSON_BODY, () => undefined)
   const pieces = fc.array(fc.uint8Array({ maxLength: 400 }), { maxLength: 8 })
   const property = fc.property(fc.constantFrom(...METERED), header, pieces, (path, headers, chunks) => {
@@ -86,10 +87,10 @@ test('random bytes never throw and give no usage, whatever the operation and typ
     for (const chunk of chunks) reader.push(chunk)
     assert.equal(reader.end(), undefined)
   })
-  fc.assert(property, { numRuns: 2000 })
+  fc.assert(property, seeded(t, 2000))
 })
 
-test('a real stream with some bytes overwritten never throws', { skip: RECORDINGS_MISSING }, () => {
+test('a real stream with some bytes overwritten never throws', { skip: RECORDINGS_MISSING }, t => {
   const edits = fc.array(fc.tuple(fc.nat(6000), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 8 })
   const property = fc.property(fc.constantFrom(...ANSWERS), edits, fc.nat(6000), (recording, changes, cut) => {
     const body = Buffer.from(recording.body)
@@ -98,7 +99,7 @@ test('a real stream with some bytes overwritten never throws', { skip: RECORDING
     feed(reader, body, [cut])
     reader.exception?.()
   })
-  fc.assert(property, { numRuns: 2000 })
+  fc.assert(property, seeded(t, 2000))
 })
 
 test('a compressed body is not mistaken for a body without usage that could be parsed', () => {

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Usage } from '../../src/domain/charge.ts'
 import { createUsageReader } from '../../src/wire/usage.ts'
+import { seeded } from '../support/seeds.ts'
 import { contentType, feed, JSON_BODY, operationOf, readUsage, SERVER_SENT_EVENTS } from './readResponse.ts'
 
 const INVOKE = '/model/m/invoke'
@@ -135,7 +136,7 @@ const STREAMS: [string, string, string, Usage][] = [
 ]
 
 for (const [api, path, stream, expected] of STREAMS)
-  test(`a stream of ${api} gives its usage under every line end and every cut`, () => {
+  test(`a stream of ${api} gives its usage under every line end and every cut`, t => {
     for (const text of [stream, stream.replaceAll('\n', '\r\n'), stream.replaceAll('data: ', 'data:'), stream.trim()]) {
       const bytes = Buffer.from(text)
       for (let cut = 0; cut < bytes.length; cut += 1) {
@@ -147,6 +148,7 @@ for (const [api, path, stream, expected] of STREAMS)
         fc.property(cuts, at => {
           assert.deepEqual(feed(createUsageReader(operationOf(path), SERVER_SENT_EVENTS), bytes, at), expected)
         }),
+        seeded(t, 100),
       )
     }
   })
