@@ -1,10 +1,12 @@
 // The app: the data plane on every path, Fastify's operations routes beside it. Built apart from the process, so that
 // tests can run it on a port of their own.
 import type { Socket } from 'node:net'
-import Fastify, { type FastifyInstance } from 'fastify'
-import { createOnePort, type OnePortOptions, type Request } from '../transport/onePort.ts'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { createOnePort, type OnePortOptions, type Request, type Response } from '../transport/onePort.ts'
+import { bodyOf, cutUnlessTaken } from './clientAnswer.ts'
 import { answerClientError } from './clientError.ts'
 import { createDataPlane, type DataPlaneParts } from './dataPlane.ts'
+import { doubtOf, isBehindDoubt } from './framingDoubt.ts'
 
 export interface Readiness {
   status: 'ready' | 'degraded' | 'draining'
@@ -23,6 +25,7 @@ export interface AppParts {
 }
 
 export function buildApp(parts: AppParts): FastifyInstance {
+  const { newId, clock } = parts.dataPlane
   const dataPlane = createDataPlane(parts.dataPlane)
   const serve: typeof dataPlane = (request, response, invite) =>
     dataPlane(request, response, invite).catch(error => {
@@ -33,10 +36,10 @@ export function buildApp(parts: AppParts): FastifyInstance {
     // Fastify hears of the operations routes alone: everything else goes past it, body and all, as it came.
     serverFactory: handle =>
       createOnePort(parts.port, (request, response, invite) => {
-        if (isForOperations(request)) handle(request as never, response as never)
+        if (isForOperations(request) && !isInDoubt(request)) handle(request as never, response as never)
         else serve(request, response, invite)
       }) as never,
-    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, parts.dataPlane.newId()),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, newId(), clock),
     // The port itself knows when an idle connection may end.
     forceCloseConnections: false,
     exposeHeadRoutes: false,
@@ -46,20 +49,43 @@ export function buildApp(parts: AppParts): FastifyInstance {
   })
 
   app.register(async scope => parts.dataPlane.doorkeeper.install(scope))
+  app.addHook('onSend', async (_request, reply) => cutUnlessTaken(reply.raw as Response, parts.dataPlane))
   app.get('/healthz', async () => ({ status: 'ok' }))
   app.get('/readyz', async (_request, reply) => {
     const readiness = parts.readiness()
     return reply.code(readiness.status === 'draining' ? 503 : 200).send(readiness)
   })
-  app.get('/status', async () => parts.status())
-  app.get('/metrics', async (request, reply) => {
-    const { contentType, text } = await parts.metrics(request.headers.accept)
-    return reply.header('content-type', contentType).send(text)
+  app.register(async pages => {
+    pages.addHook('onRequest', atMost(MOST_PAGES))
+    pages.get('/status', async () => parts.status())
+    pages.get('/metrics', async (request, reply) => {
+      const { contentType, text } = await parts.metrics(request.headers.accept)
+      return reply.header('content-type', contentType).send(text)
+    })
   })
   return app
 }
 
+/** Pages of figures at a time, until they are taken: they are large, and whoever asks for them shows no credential. */
+const MOST_PAGES = 64
+
+function atMost(most: number) {
+  let open = 0
+  return async (_request: FastifyRequest, reply: FastifyReply) => {
+    if (open >= most) return reply.code(503).header('retry-after', '1').send({ message: 'Too many ask at once.' })
+    open += 1
+    bodyOf(reply.raw as Response).once('close', () => {
+      open -= 1
+    })
+  }
+}
+
 const OPERATIONS_PATHS = new Set(['/healthz', '/readyz', '/status', '/metrics'])
+
+/** It is refused where all others are. */
+function isInDoubt(request: Request): boolean {
+  return isBehindDoubt(request) || doubtOf(request) !== undefined
+}
 
 function isForOperations({ method, url = '' }: Request): boolean {
   if (method !== 'GET') return false

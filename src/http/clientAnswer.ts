@@ -60,31 +60,28 @@ export class ClientAnswer implements Answer {
     if (this.#body.write(chunk)) return
     const flow = this.#flow
     flow?.pause()
-    this.#cutUnless('drain', () => flow?.resume())
+    this.#cutUnlessDrained(() => flow?.resume())
   }
 
   end(): void {
     const body = this.#body
-    if (!this.#last) {
-      body.end()
-      return
-    }
+    if (!this.#last) body.end()
     // As a string it is joined to the head, and node writes one piece where a buffer would be a second.
-    if (body instanceof ServerResponse && this.#last.length <= JOINED_BYTES)
+    else if (body instanceof ServerResponse && this.#last.length <= JOINED_BYTES)
       body.end(this.#last.toString('latin1'), 'latin1')
     else body.end(this.#last)
-    if (body.writableLength >= body.writableHighWaterMark) this.#cutUnless('finish')
+    cutUnlessTaken(this.#response, this.#patience)
   }
 
   /** One that does not read at all is cut off, or it would hold an upstream connection for ever. */
-  #cutUnless(event: 'drain' | 'finish', taken?: () => void): void {
+  #cutUnlessDrained(drained: () => void): void {
     const body = this.#body
     const forget = this.#patience.clock.after(this.#patience.stallTimeoutMs, () => this.cut())
     body.once('close', forget)
-    body.once(event, () => {
+    body.once('drain', () => {
       forget()
       body.off('close', forget)
-      taken?.()
+      drained()
     })
   }
 
@@ -115,10 +112,13 @@ function cutOff(response: Response): void {
   } else response.stream.close(HTTP2_INTERNAL_ERROR)
 }
 
-/** A refusal is small, but one that is never read would hold its connection, or its stream, for ever. */
+/**
+ * The rest of an answer may be small, but one that is never read would hold its connection, or its stream, for ever. Costs nothing
+ * where the system has taken all of it already.
+ */
 export function cutUnlessTaken(response: Response, patience: Patience): void {
   const body = bodyOf(response)
-  if (body.destroyed) return
+  if (body.destroyed || (response instanceof ServerResponse && response.writableFinished)) return
   if (response instanceof ServerResponse && !response.socket) {
     // Pipelined: the answer before it has the connection.
     response.once('socket', () => cutUnlessTaken(response, patience))

@@ -1,6 +1,8 @@
 // Bytes that never became a request: answered once, in Bedrock's shape, and hung up on.
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Clock } from '../domain/clock.ts'
+import { owesNothingEarlier } from '../transport/onePort.ts'
 import { errorTypeHeader } from '../wire/exceptions.ts'
 
 const BY_CODE: Record<string, { status: number; message: string }> = {
@@ -10,12 +12,30 @@ const BY_CODE: Record<string, { status: number; message: string }> = {
 }
 const MALFORMED = { status: 400, message: 'The request is not valid HTTP/1.1.' }
 
-export function answerClientError(error: Error & { code?: string }, socket: Socket, requestId: string): void {
-  // Behind an earlier answer, or in the middle of one, a second would be taken for part of it.
-  if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
+/** A connection that is closed while its client still sends is reset, and the answer lost on its way. */
+const LINGER_MS = 1_000
+const answered = new WeakSet<Socket>()
+
+/**
+ * Node tells of each piece that still comes behind such bytes: those are dropped. Silence is for a connection on which another
+ * request waits for its answer, or is in the middle of it; on any other a proxy would take silence for a server that has failed.
+ */
+export function answerClientError(
+  error: Error & { code?: string },
+  socket: Socket,
+  requestId: string,
+  clock: Clock,
+): void {
+  if (error.code === 'ECONNRESET') {
     socket.destroy()
     return
   }
+  if (answered.has(socket)) return
+  if (!socket.writable || !owesNothingEarlier(socket)) {
+    socket.destroy()
+    return
+  }
+  answered.add(socket)
   const { status, message } = BY_CODE[error.code ?? ''] ?? MALFORMED
   const body = JSON.stringify({ message })
   socket.end(
@@ -30,6 +50,9 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
       '',
       body,
     ].join('\r\n'),
-    () => socket.destroy(),
+  )
+  socket.once(
+    'close',
+    clock.after(LINGER_MS, () => socket.destroy()),
   )
 }

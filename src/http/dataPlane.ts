@@ -15,7 +15,7 @@ import { matchOperation, type Operation, type Route } from '../wire/operations.t
 import { bodyOf, ClientAnswer, cutUnlessTaken, writeHead } from './clientAnswer.ts'
 import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import type { Admission, Doorkeeper } from './doorkeeper.ts'
-import { doubtOf } from './framingDoubt.ts'
+import { doubt, doubtOf, isBehindDoubt } from './framingDoubt.ts'
 import type { Place, Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
 import { declaredBytes, discardBody, readBody } from './requestBody.ts'
@@ -77,13 +77,6 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
   }
 }
 
-/** Connections to be closed behind an answer; node has parsed what came with the request already. */
-const doubted = new WeakSet<object>()
-
-function isBehindDoubt(request: Request): boolean {
-  return request.httpVersionMajor === 1 && doubted.has(request.socket)
-}
-
 /** An HTTP/2 stream may be over before it says so, and what is written to it then throws. */
 function isOver(response: Response): boolean {
   return !(response instanceof ServerResponse) && (response.stream.destroyed || response.stream.closed)
@@ -105,8 +98,8 @@ type Turned = Caller | (Early & { operation?: Operation })
 /** All that can be said before a byte of the body has been read. */
 function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned> {
   const beganMs = parts.clock.nowMs()
-  const doubt = doubtOf(request)
-  if (doubt !== undefined) return hangUp(request, doubt)
+  const wrong = doubtOf(request)
+  if (wrong !== undefined) return hangUp(request, wrong)
   const match = matchOperation(request.method ?? '', request.url ?? '')
   if (match.kind !== 'found') return unrouted(match, request)
   const place = (admission: Admission): Turned => {
@@ -238,9 +231,9 @@ function unrouted(match: Exclude<ReturnType<typeof matchOperation>, { kind: 'fou
   return { refusal: { code: 'method-not-allowed', message }, headers: ['allow', allowed] }
 }
 
-/** Another server may see another request in it, or another end of it: nothing more is taken from its connection. */
-function hangUp({ socket }: Request, message: string): Early {
-  doubted.add(socket)
+/** Another server may see another request in it, or another end of it. */
+function hangUp(request: Request, message: string): Early {
+  doubt(request)
   return { ...malformed(message), headers: ['connection', 'close'] }
 }
 

@@ -35,6 +35,19 @@ export interface OnePortOptions {
  */
 export type OnePort = (http.Server | http2.Http2SecureServer) & { closeAllConnections(): void }
 
+/** By connection, its HTTP/1 answer that was begun last, or is still to begin. */
+const latest = new WeakMap<Socket, http.ServerResponse>()
+
+/**
+ * Whether what is written to an HTTP/1 connection now answers the bytes that came last: every request before them has its answer,
+ * or theirs is the only one that has none.
+ */
+export function owesNothingEarlier(socket: Socket): boolean {
+  const response = latest.get(socket)
+  if (!response || response.writableFinished) return true
+  return response.socket === socket && !response.headersSent && !response.req.complete
+}
+
 /** Enough of the preface to tell it from every HTTP/1.1 method (PROPFIND comes closest). */
 const PREFACE = Buffer.from('PRI ')
 const LOOK_FOR_IDLE_MS = 100
@@ -57,8 +70,8 @@ class PlainPort extends http.Server {
       handle,
     )
     const server = http2.createServer(Http2Guard.serverOptions(options), handle)
-    letInvite(this, handle)
-    letInvite(server, handle)
+    letExpect(this, handle)
+    letExpect(server, handle)
     this.maxConnections = options.maxConnections
     this.#guard = new Http2Guard(server, options)
     const serveHttp1 = this.listeners('connection')[0] as (this: http.Server, socket: Socket) => void
@@ -126,7 +139,7 @@ function createSecure(options: OnePortOptions, tls: { cert: string; key: string 
     },
     serve,
   )
-  letInvite(server, serve)
+  letExpect(server, serve)
   // Node leaves a stalled handshake to whoever hears of client errors, and an answer to it could never leave.
   server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy()
@@ -179,11 +192,19 @@ function counting(unanswered: Map<Socket, number>, isOpen: () => boolean, handle
   }
 }
 
-/** Node would invite by itself: also what is about to be refused. */
-function letInvite(server: http.Server | http2.Http2Server | http2.Http2SecureServer, handle: RequestHandler): void {
+/**
+ * Node would answer by itself, bare: it invites what is about to be refused, and refuses any other expectation, which RFC 9110 lets
+ * a server leave unread, and HTTP/2's CONNECT, which is a request for no known path.
+ */
+function letExpect(server: http.Server | http2.Http2Server | http2.Http2SecureServer, handle: RequestHandler): void {
   server.on('checkContinue', (request: Request, response: Response) =>
     handle(request, response, () => response.writeContinue()),
   )
+  server.on('checkExpectation', (request: Request, response: Response) => handle(request, response))
+  server.on('connect', (request: Request, response: Response | Socket) => {
+    if (response instanceof http2.Http2ServerResponse) handle(request, response)
+    else response.destroy()
+  })
 }
 
 function http1Options(options: OnePortOptions, isOpen: () => boolean): http.ServerOptions {
@@ -205,7 +226,6 @@ function http1Options(options: OnePortOptions, isOpen: () => boolean): http.Serv
  * (pipelined): it would be lost.
  */
 function responsesOf(isOpen: () => boolean): typeof http.ServerResponse {
-  const latest = new WeakMap<Socket, object>()
   return class<Asked extends http.IncomingMessage> extends http.ServerResponse<Asked> {
     constructor(...args: unknown[]) {
       super(...(args as [Asked]))

@@ -32,7 +32,7 @@ for (const protocol of PROTOCOLS) {
     assert.ok(grownBytes < GROWTH_BYTES, `${grownBytes} bytes more than after the first ${WARM}`)
     // A generator whose requests all fail at the first byte, or are all fine, would show nothing.
     const refused = Object.entries(rest.counts).filter(([status]) => status.startsWith('4'))
-    assert.ok(refused.length >= 5 && refused.every(([, count]) => count < REQUESTS), 'many kinds of refusal')
+    assert.ok(refused.length >= 3 && refused.every(([, count]) => count < REQUESTS), 'many kinds of refusal')
     assert.ok(rest.counts[200]! > 10 && rest.counts[200]! < REQUESTS / 4, 'few are fine')
     const client = new BedrockRuntimeClient({
       endpoint: target.sluice.url,

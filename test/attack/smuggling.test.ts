@@ -110,11 +110,36 @@ for (const [what, bytes] of Object.entries(REFUSED)) {
   })
 }
 
+const DOUBTFUL: Record<string, string> = {
+  'two hosts': 'GET /healthz HTTP/1.1\r\nHost: h\r\nHost: other\r\n\r\n',
+  'no host': 'GET /healthz HTTP/1.1\r\n\r\n',
+  'chunks in HTTP/1.0':
+    'GET /metrics HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+  'an expectation nobody knows, and two hosts': request(
+    'first',
+    'Host: other\r\nExpect: nonsense\r\nContent-Length: 2',
+    '{}',
+  ),
+}
+
+for (const [what, bytes] of Object.entries(DOUBTFUL)) {
+  test(`${what}, on whatever path: refused in the shape of all refusals, and nothing behind it is served`, async () => {
+    const text = (await conversation(sluice.url, [bytes, bytes, NEXT])).toString('latin1')
+    assert.deepEqual(statusesOf(text), [400], text)
+    assert.match(text, /x-sluice-refusal: malformed-request/)
+    assert.deepEqual(bedrock.arrived, [])
+  })
+}
+
 const LOOKS = `{"messages":[],"a":"GET /model/any.x/converse HTTP/1.1"}`
 /** Bytes that can be read in one way only, however odd: one call, and the next request gets its own answer. */
 const SERVED: Record<string, { bytes: string; body: string }> = {
   'a chunk extension': { bytes: chunked('Transfer-Encoding: chunked', '2;a=b\r\n{}\r\n0\r\n\r\n'), body: '{}' },
   'an empty line before the request': { bytes: `\r\n${request('first', 'Content-Length: 2', '{}')}`, body: '{}' },
+  'an expectation nobody knows, which is not a must': {
+    bytes: request('first', 'Expect: nonsense\r\nContent-Length: 2', '{}'),
+    body: '{}',
+  },
   'chunked in capitals': { bytes: chunked('Transfer-Encoding: CHUNKED', '2\r\n{}\r\n0\r\n\r\n'), body: '{}' },
   'HTTP/1.0 that keeps alive': {
     bytes: request('first', 'Content-Length: 2\r\nConnection: keep-alive', '{}', 'HTTP/1.0'),
@@ -243,6 +268,24 @@ for (const [what, frames] of Object.entries(LEFT_OUT)) {
     }
   })
 }
+
+test('HTTP/2: CONNECT is a request for no known path, and an expectation nobody knows is left unread', async () => {
+  const connect: [string, string][] = [
+    [':method', 'CONNECT'],
+    [':authority', 'evil.example:443'],
+  ]
+  const expecting: [string, string][] = [...PSEUDO('/model/any.next/converse'), ['expect', 'nonsense']]
+  const came = await conversation(sluice.url, [OPENING, ...stream(1, connect), ...stream(3, expecting, HELLO)])
+  assert.deepEqual(
+    answersOf(readFrames(came)).sort((a, b) => a.stream - b.stream),
+    [
+      { stream: 1, status: 404 },
+      { stream: 3, status: 200 },
+    ],
+  )
+  const refused = sluice.logged().filter(line => line.msg === 'refused')
+  assert.equal(refused.at(-1)?.refusal, 'unknown-route')
+})
 
 test('HTTP/2: a host beside the authority, and headers that are the way of HTTP/1.1, do not reach Bedrock', async () => {
   const head: [string, string][] = [...PSEUDO(), ['host', 'evil.example'], ['te', 'trailers'], ['content-length', '2']]

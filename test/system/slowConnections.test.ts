@@ -11,7 +11,7 @@ import { BedrockRuntimeClient, ConverseCommand } from '@aws-sdk/client-bedrock-r
 import { NodeHttp2Handler } from '@smithy/node-http-handler'
 import { type FakeBedrock, startFakeBedrock } from '../support/fakeBedrock.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
-import { CONVERSE, callHttp1, until, useTestCredentials } from '../support/wire.ts'
+import { CONVERSE, callHttp1, HELLO, until, useTestCredentials } from '../support/wire.ts'
 
 const ANSWER = {
   output: { message: { role: 'assistant', content: [{ text: 'hello' }] } },
@@ -171,4 +171,79 @@ test('HTTP/1.1: refusals that their client never takes hold their connection no 
     20_000,
   ).finally(() => socket.destroy())
   await until(async () => (await callHttp1(url)).status === 200, 'a normal request is answered')
+})
+
+/** What is answered and not taken, however small: each of these is less than any buffer on the way. */
+const SMALL: Record<string, { method: string; path: string }> = {
+  'an answer': { method: 'POST', path: CONVERSE },
+  'a stream': { method: 'POST', path: CONVERSE.replace('converse', 'converse-stream') },
+  '/healthz': { method: 'GET', path: '/healthz' },
+  '/readyz': { method: 'GET', path: '/readyz' },
+  '/status': { method: 'GET', path: '/status' },
+  '/metrics': { method: 'GET', path: '/metrics' },
+}
+
+for (const [what, { method, path }] of Object.entries(SMALL)) {
+  test(`HTTP/2: ${what} that its client never takes holds its stream no longer than the stall timeout`, async () => {
+    const { url } = await start('stallTimeoutMs: 300')
+    const session = http2.connect(url, { settings: { initialWindowSize: 0 } })
+    session.on('error', () => {})
+    const stream = session.request({ ':method': method, ':path': path })
+    let status: number | undefined
+    let isClosed = false
+    stream.on('response', headers => {
+      status = headers[':status']
+    })
+    stream.on('error', () => {})
+    stream.on('close', () => {
+      isClosed = true
+    })
+    stream.end(method === 'POST' ? HELLO : undefined)
+    await until(() => isClosed, 'the stream is reset').finally(() => session.destroy())
+    assert.equal(status, 200)
+    assert.equal(stream.rstCode, http2.constants.NGHTTP2_INTERNAL_ERROR)
+  })
+}
+
+test('HTTP/1.1: answers that their client never takes hold their connection no longer than the stall timeout', async () => {
+  const { url } = await start('stallTimeoutMs: 300')
+  for (const path of ['/metrics', '/healthz']) {
+    const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
+    socket.pause()
+    let isCut = false
+    socket.on('error', () => {
+      isCut = true
+    })
+    // More than the system's buffers of both ends take.
+    const request = `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`
+    for (let i = 0; i < 40; i++) socket.write(request.repeat(1_000))
+    await until(
+      () => {
+        if (!socket.destroyed) socket.write(request)
+        return isCut
+      },
+      `the connection is cut: ${path}`,
+      20_000,
+    ).finally(() => socket.destroy())
+  }
+})
+
+test('pages of figures that nobody takes are bounded, and leave room for health and for calls', async () => {
+  const { url } = await start('stallTimeoutMs: 2000')
+  const session = http2.connect(url, { settings: { initialWindowSize: 0 } })
+  session.on('error', () => {})
+  const statuses: number[] = []
+  for (let i = 0; i < 200; i++) {
+    const stream = session.request({ ':method': 'GET', ':path': i % 2 === 0 ? '/metrics' : '/status' })
+    stream.on('error', () => {})
+    stream.on('response', headers => statuses.push(headers[':status']!))
+    stream.end()
+  }
+  await until(() => statuses.length === 200, 'all have a head')
+  assert.deepEqual([statuses.filter(one => one === 200).length, statuses.filter(one => one === 503).length], [64, 136])
+  assert.equal((await callHttp1(url, { method: 'GET', path: '/healthz' })).status, 200)
+  assert.equal((await callHttp1(url)).status, 200)
+  session.destroy()
+  const metrics = async () => (await callHttp1(url, { method: 'GET', path: '/metrics' })).status === 200
+  await until(metrics, 'there is room again')
 })
