@@ -4,7 +4,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { Usage } from '../src/domain/charge.ts'
+import type { Finished } from '../src/gateway/ports.ts'
 import { REFUSAL_SHAPES } from '../src/http/refusals.ts'
+import { createLog, logFinished } from '../src/telemetry/log.ts'
 import { familiesOf, fullMetrics } from './support/fullScrape.ts'
 import { rules } from './support/monitoring.ts'
 import { settingsTable } from './support/settingsTable.ts'
@@ -77,6 +80,41 @@ test('docs/metrics.md lists every alert with its severity and patience, and no o
     alert ? [[alert, labels!.severity, lasting]] : [],
   )
   assert.deepEqual(documented, real)
+})
+
+test('docs/reference.md lists every field of an invocation in the log, and no other', () => {
+  const lines: Record<string, unknown>[] = []
+  const log = createLog('info', { write: line => void lines.push(JSON.parse(line)) })
+  const usage: Usage = { inputTokens: 1, outputTokens: 1, cacheReadTokens: 1, cacheWriteTokens: 1 }
+  const refusal = { code: 'wait-timeout', message: 'Too late.' } as const
+  const full: Required<Finished> = {
+    id: 'own',
+    operation: 'Converse',
+    model: 'm',
+    pool: 'p',
+    flow: { priority: 'high', client: 'c', user: 'u' },
+    outcome: 'answered',
+    status: 400,
+    refusal,
+    waitMs: 1,
+    firstByteMs: 1,
+    totalMs: 1,
+    attempts: 1,
+    throttledBy: ['p'],
+    reservedTokens: 1,
+    chargedTokens: 1,
+    usage,
+    exception: 'throttlingException',
+    retries: 1,
+    fallback: 'mock',
+    coalesced: true,
+    traceId: 't',
+    names: { requestId: 'bedrock', exception: 'ValidationException' },
+  }
+  logFinished(log, full)
+  const documented = firstCells(REFERENCE, 'Log').flatMap(([names]) => names!.split(', '))
+  const real = Object.keys(lines[0]!).filter(name => !['level', 'time', 'msg'].includes(name))
+  assert.deepEqual(documented.toSorted(), real.toSorted())
 })
 
 test('docs/tracing.md lists every attribute that spans are given, and no other', () => {

@@ -20,7 +20,9 @@ export class Book {
   async handle(invocation: Invocation, answer: Answer): Promise<void> {
     this.#inFlight += 1
     try {
-      this.#observer.finished(await this.#handler.handle(invocation, answer))
+      const run = await this.#handler.handle(invocation, answer)
+      run.names = answer.names?.()
+      this.#observer.finished(run)
     } finally {
       this.#inFlight -= 1
     }

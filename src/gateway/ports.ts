@@ -230,6 +230,15 @@ export interface Answer {
   /** The upstream broke off after the head: the client must see a broken answer, never one that looks whole. */
   cut(): void
   refuse(refusal: Refusal, notes?: Partial<Notes>): void
+  /** Of the head that its client was given; by whoever gives it to a client. */
+  names?(): AnswerNames | undefined
+}
+
+/** What Bedrock calls its answer, by which it is found at AWS and by its client. */
+export interface AnswerNames {
+  requestId: string | undefined
+  /** When it is an error. */
+  exception: string | undefined
 }
 
 /** One line of the day's book, written once an invocation has ended, however it did. */
@@ -262,6 +271,7 @@ export interface Finished {
   coalesced: boolean
   /** See Invocation. */
   traceId?: string | undefined
+  names?: AnswerNames | undefined
 }
 
 export interface Observer {

@@ -4,7 +4,7 @@ import type { OutgoingHttpHeaders } from 'node:http2'
 import type { Writable } from 'node:stream'
 import type { Clock } from '../domain/clock.ts'
 import type { Refusal } from '../domain/refusal.ts'
-import type { Answer, FlowControl, Notes } from '../gateway/ports.ts'
+import type { Answer, AnswerNames, FlowControl, Notes } from '../gateway/ports.ts'
 import type { Response } from '../transport/onePort.ts'
 import type { Operation } from '../wire/operations.ts'
 import { refusalReply, retryHints } from './refusals.ts'
@@ -12,6 +12,8 @@ import { refusalReply, retryHints } from './refusals.ts'
 /** Beyond it a copy would cost more than a second piece. */
 const JOINED_BYTES = 16 * 1024
 const CONTENT_LENGTH = 'content-length'
+/** What an upstream may call itself in a log. */
+const NAME = /^[\w-]{1,64}/
 const HINTS = new Set(['retry-after', 'x-amz-retry-after', 'retry-after-ms'])
 
 /** How long a client that takes no bytes may hold its upstream call. */
@@ -27,6 +29,7 @@ export class ClientAnswer implements Answer {
   readonly #requestId: string
   readonly #patience: Patience
   #flow: FlowControl | undefined
+  #headers: string[] | undefined
   /** Bytes that a declared length still promises. */
   #owed = Number.NaN
   /** The body's last bytes: they leave with its end, in one write. */
@@ -42,6 +45,7 @@ export class ClientAnswer implements Answer {
 
   head(status: number, headers: string[], notes: Notes, flow: FlowControl): void {
     this.#flow = flow
+    this.#headers = headers
     const response = this.#response
     const kept = notes.retryAfterMs === undefined ? headers : withoutHints(headers)
     writeHead(response, status, kept.concat(noteHeaders(notes)))
@@ -90,6 +94,11 @@ export class ClientAnswer implements Answer {
     cutOff(this.#response)
   }
 
+  names(): AnswerNames | undefined {
+    const headers = this.#headers
+    return headers && { requestId: nameIn(headers, 'x-amzn-requestid'), exception: nameIn(headers, 'x-amzn-errortype') }
+  }
+
   refuse(refusal: Refusal, notes?: Partial<Notes>): void {
     if (this.#response.headersSent || this.#body.destroyed) return
     const { status, headers, body } = refusalReply(refusal, this.#dialect, this.#requestId)
@@ -97,6 +106,14 @@ export class ClientAnswer implements Answer {
     this.#body.end(body)
     cutUnlessTaken(this.#response, this.#patience)
   }
+}
+
+/** undefined: none, or nothing that looks like one. */
+function nameIn(headers: string[], lowerCaseName: string): string | undefined {
+  const at = headers.findIndex(
+    (name, i) => i % 2 === 0 && name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName,
+  )
+  return at < 0 ? undefined : NAME.exec(headers[at + 1]!)?.[0]
 }
 
 const HTTP2_INTERNAL_ERROR = 2

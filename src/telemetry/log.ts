@@ -14,13 +14,17 @@ export function createLog(
   return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
 }
 
-/** One line an invocation: `info`, or `warn` when it was refused or cut. `requestId` is also what its client was told. */
+/**
+ * One line an invocation: `info`, or `warn` when it was refused or cut. Its client was told `bedrockRequestId`, or `requestId`
+ * when it was Sluice that answered.
+ */
 export function logFinished(log: Logger, run: Finished): void {
   const level = run.outcome === 'refused' || run.outcome === 'cut' ? 'warn' : 'info'
   if (!log.isLevelEnabled(level)) return
   log[level](
     {
       requestId: run.id,
+      bedrockRequestId: run.names?.requestId === run.id ? undefined : run.names?.requestId,
       traceId: run.traceId,
       operation: run.operation,
       model: run.model,
@@ -38,7 +42,7 @@ export function logFinished(log: Logger, run: Finished): void {
       attempts: run.attempts,
       throttles: run.throttledBy.length,
       retries: run.retries,
-      exception: run.exception,
+      exception: run.exception ?? run.names?.exception,
       fallback: run.fallback,
       coalesced: run.coalesced || undefined,
       reservedTokens: run.reservedTokens,

@@ -69,7 +69,10 @@ for (const recording of loadRecordings()) {
     assert.equal(bedrock.seen.at(-1)!.url, recording.path, 'the raw path is kept')
     assert.equal(bedrock.seen.at(-1)!.body.toString(), recording.requestBody)
     const line = sluice.logged().findLast(one => one.msg === 'invocation')!
+    const told = (name: string) => recording.headers.find(([one]) => one.toLowerCase() === name)?.[1]
+    assert.equal(line.bedrockRequestId, told('x-amzn-requestid'), 'a client finds its call by the id it was given')
     if (recording.status >= 400) {
+      assert.equal(line.exception, told('x-amzn-errortype')?.split(':')[0])
       assert.equal(line.chargedTokens, 0)
       return
     }
