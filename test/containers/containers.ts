@@ -7,7 +7,7 @@ import { after, afterEach, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand } from '@aws-sdk/client-bedrock-runtime'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
-import { assertRefusal, call, HELLO, PROTOCOLS, until } from '../support/wire.ts'
+import { assertRefusal, call, exchange, HELLO, PROTOCOLS, parseAnswer, until } from '../support/wire.ts'
 import { Project } from './project.ts'
 import { Traffic, wallMs } from './traffic.ts'
 
@@ -15,6 +15,8 @@ const MODEL = 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'
 const MESSAGES = [{ role: 'user' as const, content: [{ text: 'Hello' }] }]
 const CONTAINED = ['nginx', 'gateway', 'redis', 'simulator']
 const ALERTS = fileURLToPath(new URL('../../monitoring/alerts.yml', import.meta.url))
+const POST_FAULTY = `POST /model/${MODEL}/converse X: a\x01b\r\n`
+const FAULTY_BODY_BYTES = 20 * 1024 * 1024
 const REACHED_WITHIN_MS = 30_000
 const SUITE_WITHIN_MS = 120_000
 
@@ -244,6 +246,28 @@ describe('three gateways, under load', { timeout: SUITE_WITHIN_MS }, () => {
     await until(up, 'three replicas are up', 60_000)
     const { data } = await get('rules')
     assert.equal(data.groups!.length > 0, existsSync(ALERTS))
+  })
+
+  test('what NGINX passes on and no gateway can read is refused by the gateway, and shuts none out for others', async () => {
+    const large = `X-Large: ${'a'.repeat(20_000)}\r\n`
+    const faulty = [
+      'GET /\xc3\xa9',
+      'FOO /readyz',
+      'GET /readyz X: a\x01b\r\n',
+      `GET /readyz ${large}${large}`,
+      POST_FAULTY,
+    ]
+    const beganMs = wallMs()
+    for (const one of [...faulty, ...faulty]) {
+      const [, line, headers] = /^(\S+ \S+) ?([\s\S]*)$/.exec(one)!
+      const body = line!.startsWith('POST') ? Buffer.alloc(FAULTY_BODY_BYTES) : ''
+      const head = `${line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${body.length}\r\n${headers}\r\n`
+      const { status, headers: told } = parseAnswer(await exchange(project.url, [Buffer.from(head, 'latin1'), body]))
+      assert.ok(status === 400 || status === 431, `${status} for ${one.slice(0, 40)}`)
+      assert.equal(told['x-sluice-refusal'], 'malformed-request')
+    }
+    await until(() => traffic.countSince(beganMs) > 200, 'load goes on', REACHED_WITHIN_MS)
+    assert.deepEqual(traffic.faultsSince(beganMs), [])
   })
 
   test('no request that begins after a gateway was killed is lost', async () => {
