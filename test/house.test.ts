@@ -1,7 +1,7 @@
 // What the house around Sluice says twice: nginx.conf and docker-compose.yml agree with the documents and with Sluice's own bounds.
 // That they work is shown by `npm run test:containers`.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -76,4 +76,19 @@ test('the bounds of NGINX and of the containers leave room for those of Sluice',
   for (const name of ['nginx', 'gateway']) {
     assert.ok(ms(services[name].stop_grace_period) > server.drainMs, `stop_grace_period of ${name}`)
   }
+})
+
+test('what lies beside the shipped configs gets into no image: of all folders only src is taken whole', () => {
+  const lines = read('.dockerignore')
+    .split('\n')
+    .filter(line => line !== '' && !line.startsWith('#'))
+  const [first, ...admitted] = lines
+  assert.equal(first, '*')
+  const folders = admitted.filter(line => !statSync(join(ROOT, line.replace(/^!/, ''))).isFile())
+  assert.deepEqual(folders, ['!src'])
+})
+
+test('git does not take up secrets where the README has them lie', () => {
+  const ignored = read('.gitignore').split('\n')
+  for (const line of ['.env', '/tls/', '*.pem', '*.key', '*.secret']) assert.ok(ignored.includes(line), line)
 })
