@@ -127,3 +127,19 @@ test('git does not take up secrets where the README has them lie', () => {
   const ignored = read('.gitignore').split('\n')
   for (const line of ['.env', '/tls/', '*.pem', '*.key', '*.secret']) assert.ok(ignored.includes(line), line)
 })
+
+test('docker-compose.yml hands on every variable of docs/tracing.md, and no other of its kind', () => {
+  const section = read('docs/tracing.md').split('\n## Variables\n')[1]!.split('\n## ')[0]!
+  const documented = section
+    .split('\n')
+    .filter(line => line.startsWith('| `'))
+    .flatMap(row => {
+      const [, names, meaning] = row.split('|')
+      const all = [...names!.matchAll(/`(\S+)`/g)].map(([, name]) => name!.replace('…', 'OTEL_EXPORTER_OTLP'))
+      if (!meaning!.includes('also with `…_TRACES_…`')) return all
+      return [...all, ...all.map(name => name.replace('_OTLP_', '_OTLP_TRACES_'))]
+    })
+  const { services } = parse(read('docker-compose.yml'), { merge: true })
+  const handedOn = (services.gateway.environment as string[]).filter(name => name.startsWith('OTEL_'))
+  assert.deepEqual(handedOn.toSorted(), documented.toSorted())
+})
