@@ -19,4 +19,4 @@ EXPOSE 8080
 ENTRYPOINT ["node", "src/main.ts"]
 CMD ["serve"]
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(reply => process.exit(reply.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "src/healthCheck.ts"]

@@ -45,8 +45,8 @@ const PACKAGE_ROOMS: Record<string, string[]> = {
   yaml: ['config'],
   zod: ['config'],
 }
-/** The command line, and what runs in threads of its own. */
-const ENTRY_POINTS = ['main.ts', 'http/demandWorker.ts']
+/** The command line, the image's health check, and what runs in threads of its own. */
+const ENTRY_POINTS = ['main.ts', 'healthCheck.ts', 'http/demandWorker.ts']
 const MAX_FILE_LINES = 300
 const MAX_FUNCTION_LINES = 60
 const BANNED_NAMES = /^(utils?|helpers?|common|types|misc|service|manager)\b/i

@@ -3,6 +3,7 @@ import { BedrockRuntimeClient } from '@aws-sdk/client-bedrock-runtime'
 import type { PoolSettings } from '../domain/model.ts'
 import type { Operation } from '../wire/operations.ts'
 import { type Credentials, createSigner, type Sign } from './signer.ts'
+import { StandInCredentials } from './upstreamFault.ts'
 
 export interface FarSide {
   /** scheme://host[:port] */
@@ -23,6 +24,8 @@ export interface FarSideSettings {
 
 /** The simulator takes any signature; real credentials are never shown to it. */
 const SIMULATOR_CREDENTIALS: Credentials = { accessKeyId: 'SIMULATOR', secretAccessKey: 'simulator' }
+/** Of AWS's own (its API reference); docker-compose.yml gives a shorter one where its shell has none. */
+const SHORTEST_ACCESS_KEY_ID = 16
 /** Signing name of both planes. */
 const SERVICE = 'bedrock'
 
@@ -41,7 +44,12 @@ export function farSides(pool: PoolSettings, settings: FarSideSettings): Record<
   })
   const at = (url: string): FarSide => {
     if (settings.bearerToken && pool.profile === undefined) return withBearer(url, settings.bearerToken)
-    return signed(url, pool.region, async () => client.config.credentials())
+    return signed(url, pool.region, async () => {
+      const credentials = await client.config.credentials()
+      const isStandIn = credentials.accessKeyId.length < SHORTEST_ACCESS_KEY_ID
+      if (isStandIn && pool.endpoint === undefined) throw new StandInCredentials()
+      return credentials
+    })
   }
   // By the SDK's own rules for the Region's partition; AWS_ENDPOINT_URL is not read: it may well point at Sluice.
   const url = pool.endpoint ?? client.config.endpointProvider({ Region: pool.region }).url.href

@@ -2,6 +2,11 @@
 import { errors } from 'undici'
 import type { Refusal } from '../domain/refusal.ts'
 
+/** Credentials that stand in where any will do, as for a simulator, would be sent to AWS. */
+export class StandInCredentials extends Error {}
+
+const NO_CREDENTIALS = 'Sluice has no AWS credentials to call Bedrock with'
+
 /** `sent`: the call was on its way to Bedrock already, which may have answered and charged it. */
 export function upstreamFault(error: unknown, sent: boolean): Refusal {
   if (error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError) {
@@ -16,8 +21,12 @@ export function upstreamFault(error: unknown, sent: boolean): Refusal {
       message: `The connection to Bedrock broke before the answer was whole${codeOf(error)}.`,
     }
   }
+  if (error instanceof StandInCredentials) {
+    const message = `${NO_CREDENTIALS}: the access key id it was given is shorter than any of AWS.`
+    return { code: 'upstream-unreachable', message }
+  }
   if (error instanceof Error && error.name === 'CredentialsProviderError') {
-    return { code: 'upstream-unreachable', message: 'Sluice has no AWS credentials to call Bedrock with.' }
+    return { code: 'upstream-unreachable', message: `${NO_CREDENTIALS}.` }
   }
   return { code: 'upstream-unreachable', message: `Bedrock could not be reached${codeOf(error)}.` }
 }

@@ -19,6 +19,7 @@ export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>):
   const rooms = new Map(
     parts.models.map(model => [model.name, parts.makeRoom(model.name, roomSettings(model, parts.admission))]),
   )
+  let configured = namesOf(parts.models)
   const room = (name: string): Room => {
     const found = rooms.get(name)
     if (!found) throw new Error(`the ledger has no model ${name}`)
@@ -36,6 +37,7 @@ export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>):
       await room(model).steer(steering)
     },
     configure(models, admission) {
+      configured = namesOf(models)
       for (const model of models) {
         const settings = roomSettings(model, admission)
         const known = rooms.get(model.name)
@@ -43,13 +45,16 @@ export function createLedger<Room extends RoomLedger>(parts: LedgerParts<Room>):
         else rooms.set(model.name, parts.makeRoom(model.name, settings))
       }
     },
-    status: () =>
-      Promise.all(
+    async status() {
+      const all = await Promise.all(
         [...rooms].map(async ([model, one]) => {
           const degraded = parts.troubleOf(one)
           return { model, ...(await one.status()), ...(degraded && { degraded }) }
         }),
-      ),
+      )
+      // A model that a reload has removed is told of for as long as somebody waits or is being answered there.
+      return all.filter(({ model, waiting, inFlight }) => configured.has(model) || waiting + inFlight > 0)
+    },
     health() {
       const degraded = [...rooms.values()].map(parts.troubleOf).find(trouble => trouble !== undefined)
       return { kind: parts.kind, ...(degraded && { degraded }), ...backlog(parts, [...rooms.values()]) }
@@ -62,6 +67,10 @@ function backlog<Room extends RoomLedger>({ backlogOf }: LedgerParts<Room>, room
   const each = rooms.map(backlogOf)
   const sum = (figure: 'depth' | 'limit') => each.reduce((all, one) => all + one[figure], 0)
   return { backlog: { depth: sum('depth'), limit: sum('limit') } }
+}
+
+function namesOf(models: ModelSettings[]): Set<string> {
+  return new Set(models.map(({ name }) => name))
 }
 
 function roomSettings(model: ModelSettings, admission: AdmissionSettings): RoomSettings {

@@ -15,9 +15,9 @@ export type Admission =
   | { kind: 'allowed'; levels: Levels; end(chargedTokens: number): void }
   | { kind: 'refused'; denial: Denial; levels: Levels }
 
-/** The values of the headers RateLimit-Policy and RateLimit; `level` is absent when nothing was asked. */
+/** The values of the headers RateLimit-Policy and RateLimit; `level` is absent when nothing was asked, `policy` when it would be empty. */
 export interface RateLimitNote {
-  policy: string
+  policy?: string
   level?: string
 }
 

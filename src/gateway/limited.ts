@@ -10,7 +10,7 @@ import type { ClientLimits, RateLimitNote } from './limitPorts.ts'
 import { NotedAnswer } from './notedAnswer.ts'
 import type { Answer, Finished, Handler, Invocation } from './ports.ts'
 import { priceOf } from './price.ts'
-import { policyText, rateLimitNote } from './rateLimit.ts'
+import { isCounted, policyNote, rateLimitNote } from './rateLimit.ts'
 import { newRun } from './run.ts'
 
 export interface LimitedParts {
@@ -43,18 +43,16 @@ export class Limited implements Handler {
   async #limited(invocation: Invocation, answer: Answer, settings: LimitSettings): Promise<Finished> {
     const { inner, limits, clock } = this.#parts
     const { client } = invocation.flow
-    const policy = policyText(settings)
     if (invocation.model && settings.models && !settings.models.includes(invocation.model.name)) {
-      const note = policy === '' ? undefined : { policy }
-      return this.#refuse(invocation, answer, 'models', NOT_ALLOWED, note, clock.nowMs())
+      return this.#refuse(invocation, answer, 'models', NOT_ALLOWED, policyNote(settings), clock.nowMs())
     }
-    if (policy === '') return inner.handle(invocation, answer)
+    if (!isCounted(settings)) return inner.handle(invocation, answer)
     const tokens = settings.tokensPerMinute === undefined ? 0 : this.#price(invocation)
     const askedMs = clock.nowMs()
     const admission = await limits.take(client, settings, tokens, invocation.id)
     const decidedMs = clock.nowMs()
     // How the client stands with its limits, told with whatever it is answered.
-    const note = () => rateLimitNote(policy, admission.levels, clock.nowMs() - decidedMs)
+    const note = () => rateLimitNote(settings, admission.levels, clock.nowMs() - decidedMs)
     if (admission.kind === 'refused') {
       const refusal = refusalOf(client, settings, admission.denial, tokens)
       return this.#refuse(invocation, answer, admission.denial.over, refusal, note(), askedMs)

@@ -170,10 +170,9 @@ function noteHeaders(notes: Partial<Notes>): string[] {
   if (notes.fallback !== undefined) headers.push('x-sluice-fallback', notes.fallback)
   if (notes.outputCap !== undefined) headers.push('x-sluice-output-cap', String(notes.outputCap))
   if (notes.coalesced) headers.push('x-sluice-coalesced', 'true')
-  if (notes.rateLimit) {
-    headers.push('ratelimit-policy', notes.rateLimit.policy)
-    if (notes.rateLimit.level !== undefined) headers.push('ratelimit', notes.rateLimit.level)
-  }
+  const { policy, level } = notes.rateLimit ?? {}
+  if (policy !== undefined) headers.push('ratelimit-policy', policy)
+  if (level !== undefined) headers.push('ratelimit', level)
   return notes.retryAfterMs === undefined ? headers : headers.concat(retryHints(notes.retryAfterMs))
 }
 

@@ -30,7 +30,7 @@ export class ClientMetrics {
   readonly #clients = new NamedClients()
   /** By client, then by model. */
   readonly #accounts = new Map<string, Map<string, Account>>()
-  /** Kept while the client has its name: who is gone for the moment has zeros, not no series. */
+  /** Kept while the client has its name and the ledger the model: who is gone for the moment has zeros, not no series. */
   readonly #standings = new Map<string, Standing>()
   /** Done when they are as the ledger said at this scrape. */
   #stood: Promise<void> = Promise.resolve()
@@ -142,7 +142,11 @@ export class ClientMetrics {
   }
 
   #stand(models: ModelStatus[]): void {
-    for (const standing of this.#standings.values()) Object.assign(standing, { waiting: 0, share: 0, weightShare: 0 })
+    const told = new Set(models.map(({ model }) => model))
+    for (const [key, standing] of this.#standings) {
+      if (told.has(standing.model)) Object.assign(standing, { waiting: 0, share: 0, weightShare: 0 })
+      else this.#standings.delete(key)
+    }
     for (const { model, classes } of models)
       for (const { priority, clients, waiting } of classes) {
         for (const one of clients) {

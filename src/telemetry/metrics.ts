@@ -1,6 +1,6 @@
 // Every metric's name, labels and meaning. Labels are bounded: models, pools, operations and codes come from config or code,
 // never from a request. docs/metrics.md lists them; a test compares.
-import { Counter, Gauge, Registry } from 'prom-client'
+import { Counter, Registry } from 'prom-client'
 import type { Refusal } from '../domain/refusal.ts'
 import type { Retry } from '../gateway/gateway.ts'
 import type { FallbackKind, Finished, ModelStatus } from '../gateway/ports.ts'
@@ -94,12 +94,8 @@ export class Metrics {
     'model',
     'kind',
   ])
-  readonly #outputCap = new Gauge({
-    name: 'sluice_output_cap_tokens',
-    help: 'The output cap learned last.',
-    labelNames: ['model'],
-    registers: [this.#registry],
-  })
+  /** Learned last, by model. */
+  readonly #learnedCaps = new Map<string, number>()
   readonly #ledgerCalls = this.#counter('sluice_ledger_calls_total', 'Calls to Redis, by outcome.', [
     'model',
     'call',
@@ -127,7 +123,8 @@ export class Metrics {
     this.#ledger = ledger
     this.#nowMs = nowMs
     if (uptimeMetrics) this.process.collectDefaults()
-    registerRoomGauges(this.#registry, () => this.#status, inFlight)
+    const learnedCapOf = (model: string) => this.#learnedCaps.get(model)
+    registerRoomGauges(this.#registry, () => this.#status, { inFlight, learnedCapOf })
   }
 
   /** `accept`: of the request; with it OpenMetrics, and its exemplars, are given to whoever asks for them. */
@@ -153,7 +150,7 @@ export class Metrics {
   /** `kind` is one of three: learned, fixed, shrunk. */
   outputCapped(model: string, kind: string, tokens: number): void {
     this.#outputCaps.inc({ model, kind })
-    if (kind === 'learned') this.#outputCap.set({ model }, tokens)
+    if (kind === 'learned') this.#learnedCaps.set(model, tokens)
   }
 
   refused(refusal: Refusal, operation: string, model = 'none'): void {

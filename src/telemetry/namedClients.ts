@@ -1,12 +1,13 @@
 // Which clients have series of their own. Names may come from an identity provider, so there may be any number of them: at
 // most MOST_NAMED have one, whoever comes first, and all others are `other` together. A name is kept, so that series do not
 // come and go; once in REVIEW_MS those who were used least make room for those among the others who were used far more.
+import { Heaviest } from './heaviest.ts'
 
 /** The label of all who have none of their own; a client of that name is one of them. */
 export const OTHER = 'other'
 export const MOST_NAMED = 50
-/** So many of the others are counted between two reviews. */
-const MOST_CANDIDATES = 200
+/** Whoever has more than one part in so many of the others' use is known at a review, however many they are. */
+const CANDIDATES = 200
 const REVIEW_MS = 3_600_000
 const MOST_CHANGES = 5
 /** So many times the use of whom it displaces: less is no reason to break two series. */
@@ -21,7 +22,7 @@ interface Use {
 
 export class NamedClients {
   readonly #named = new Map<string, Use>()
-  readonly #candidates = new Map<string, Use>()
+  readonly #candidates = new Heaviest(CANDIDATES)
   #reviewedMs: number | undefined
 
   /** The client's name when it has series of its own, else `other`. */
@@ -33,8 +34,10 @@ export class NamedClients {
   }
 
   used(client: string, tokens: number): void {
-    const use = this.#named.get(client) ?? this.#candidate(client)
-    if (use) use.amount += TOKENS_A_REQUEST + tokens
+    const amount = TOKENS_A_REQUEST + tokens
+    const use = this.#named.get(client)
+    if (use) use.amount += amount
+    else if (client !== OTHER) this.#candidates.add(client, amount)
   }
 
   /** The names that are given up now; at most MOST_CHANGES, and none unless a review is due. */
@@ -43,26 +46,16 @@ export class NamedClients {
     if (nowMs - this.#reviewedMs < REVIEW_MS) return []
     this.#reviewedMs = nowMs
     const least = [...this.#named].sort(([, a], [, b]) => a.amount - b.amount)
-    const most = [...this.#candidates].sort(([, a], [, b]) => b.amount - a.amount).slice(0, MOST_CHANGES)
     const leaving: string[] = []
-    for (const [i, [newcomer, use]] of most.entries()) {
+    for (const [i, [newcomer, atLeast]] of this.#candidates.most(MOST_CHANGES).entries()) {
       const [name, was] = least[i]!
-      if (use.amount <= CLEARLY_MORE * was.amount) break
+      if (atLeast <= CLEARLY_MORE * was.amount) break
       this.#named.delete(name)
-      this.#named.set(newcomer, use)
+      this.#named.set(newcomer, { amount: 0 })
       leaving.push(name)
     }
     for (const use of this.#named.values()) use.amount = 0
     this.#candidates.clear()
     return leaving
-  }
-
-  #candidate(client: string): Use | undefined {
-    let use = this.#candidates.get(client)
-    if (!use && this.#candidates.size < MOST_CANDIDATES && client !== OTHER) {
-      use = { amount: 0 }
-      this.#candidates.set(client, use)
-    }
-    return use
   }
 }

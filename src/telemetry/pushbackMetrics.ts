@@ -61,7 +61,10 @@ export class PushbackMetrics {
         labelNames: BY_DIMENSION,
         registers,
         async collect() {
-          for (const { model, pools } of await standings())
+          const all = await standings()
+          // Whatever a reload has removed has no series any more, or its alerts would not end.
+          this.reset()
+          for (const { model, pools } of all)
             for (const pool of pools)
               for (const dimension of DIMENSIONS) {
                 const value = read(pool, dimension)
@@ -110,7 +113,9 @@ export class PushbackMetrics {
       labelNames: ['model', 'pool'],
       registers,
       async collect() {
-        for (const { model, pools } of await standings())
+        const all = await standings()
+        this.reset()
+        for (const { model, pools } of all)
           for (const { pool, breaker } of pools) this.set({ model, pool }, BREAKER_LEVEL[breaker.state])
       },
     })

@@ -1,15 +1,22 @@
-// How full it is and how the waiting rooms stand, as the ledger said at this scrape. Replicas that share a ledger tell the same.
+// How full it is and how the waiting rooms stand, of the models that the ledger told of at this scrape. Replicas that share a ledger tell the same.
 import { Gauge, type Registry } from 'prom-client'
 import type { LevelStatus } from '../domain/roomStatus.ts'
 import type { ModelStatus } from '../gateway/ports.ts'
 
 type SetGauge<L extends string> = (labels: Partial<Record<L, string | number>>, value: number) => void
 
-/** `models` and `inFlight` are asked at each scrape. */
+/** Of this gateway itself, asked at each scrape. */
+interface Own {
+  inFlight: () => number
+  /** Undefined: none has been learned. */
+  learnedCapOf: (model: string) => number | undefined
+}
+
+/** `models` is asked at each scrape. */
 export function registerRoomGauges(
   registry: Registry,
   models: () => Promise<ModelStatus[]>,
-  inFlight: () => number,
+  { inFlight, learnedCapOf }: Own,
 ): void {
   const registers = [registry]
   const gauge = <L extends string>(
@@ -24,7 +31,10 @@ export function registerRoomGauges(
       labelNames,
       registers,
       async collect() {
-        for (const model of await models()) read(model, (labels, value) => this.set(labels, value))
+        const all = await models()
+        // A model or a pool that a reload has removed has no series any more, or its alerts would not end.
+        this.reset()
+        for (const model of all) read(model, (labels, value) => this.set(labels, value))
       },
     })
   new Gauge({
@@ -41,6 +51,10 @@ export function registerRoomGauges(
     one.degraded === undefined ? 0 : 1,
   )
   byModel('sluice_gateways', 'Gateways that the ledger has heard of lately.', one => one.gateways)
+  gauge('sluice_output_cap_tokens', 'The output cap learned last.', ['model'], ({ model }, set) => {
+    const tokens = learnedCapOf(model)
+    if (tokens !== undefined) set({ model }, tokens)
+  })
   gauge('sluice_waiting', 'Invocations that wait for their turn.', ['model', 'priority'], ({ model, classes }, set) => {
     for (const { priority, waiting } of classes) set({ model, priority }, waiting)
   })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
 import { type FarSideSettings, farSides } from '../../src/bedrock/farSide.ts'
+import { StandInCredentials } from '../../src/bedrock/upstreamFault.ts'
 import type { PoolSettings } from '../../src/domain/model.ts'
 import { useTestCredentials } from '../support/wire.ts'
 
@@ -85,13 +86,21 @@ test('the simulator is shown neither the AWS credentials nor the API key', async
 
 test("a pool with a profile of its own uses that account's keys, whatever else is in the environment", async () => {
   const file = join(folder, 'config')
-  writeFileSync(file, '[profile other]\naws_access_key_id = AKIDOTHER\naws_secret_access_key = other-secret\n')
+  writeFileSync(file, '[profile other]\naws_access_key_id = AKIDOTHEROTHER00\naws_secret_access_key = other-secret\n')
   process.env.AWS_CONFIG_FILE = file
   const text = await proof(pool({ profile: 'other' }), { bearerToken: 'ABSKtoken' })
-  assert.match(text, /Credential=AKIDOTHER\//)
+  assert.match(text, /Credential=AKIDOTHEROTHER00\//)
   assert.doesNotMatch(text, /ABSKtoken|AKIDSLUICE/)
 })
 
 test('a profile that does not exist fails the call, and never falls back to other credentials', async () => {
   await assert.rejects(proof(pool({ profile: 'nobody' })), { name: 'CredentialsProviderError' })
+})
+
+test('credentials that stand in for a simulator are never sent to AWS, and are good for any other endpoint', async () => {
+  process.env.AWS_ACCESS_KEY_ID = 'simulator'
+  await assert.rejects(proof(pool()), StandInCredentials)
+  assert.match(await proof(pool({ endpoint: 'http://simulator:8081' })), /Credential=simulator\//)
+  process.env.AWS_ACCESS_KEY_ID = 'AKIDOFSIXTEEN016'
+  assert.match(await proof(pool()), /Credential=AKIDOFSIXTEEN016\//)
 })

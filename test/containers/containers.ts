@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import http from 'node:http'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand } from '@aws-sdk/client-bedrock-runtime'
@@ -157,6 +158,38 @@ describe('one gateway, as `docker compose up` starts it', { timeout: SUITE_WITHI
       assertRefusal(reply, tooLarge)
       assert.equal(JSON.parse(reply.body.toString()).error.type, 'request_too_large')
     }
+  })
+
+  test('slow uploads of one address hold a part of the room for bodies, and small requests pass beside them', async () => {
+    const path = '/openai/v1/responses'
+    const headers = { 'content-length': '25000000' }
+    const slow = Array.from({ length: 20 }, () =>
+      http.request(project.url, { method: 'POST', path, headers, agent: false }),
+    )
+    for (const request of slow) request.on('error', () => {}).flushHeaders()
+    const large = () => call('HTTP/1.1', project.url, { path, body: Buffer.alloc(1_000_000) })
+    await until(async () => (await large()).status === 429, 'one more is refused', REACHED_WITHIN_MS)
+    const refusal = { status: 429, exception: 'ThrottlingException', code: 'nginx-large-bodies' }
+    const chunked = { path, headers: { 'transfer-encoding': 'chunked' }, body: '{}' }
+    const refused = [
+      await large(),
+      await call('HTTP/1.1', project.url, chunked),
+      await call('HTTP/2', project.url, { path }),
+    ]
+    const small = await call('HTTP/1.1', project.url, { path, body: '{}' })
+    for (const request of slow) request.destroy()
+    for (const reply of refused) {
+      assertRefusal(reply, refusal)
+      assert.equal(reply.headers['retry-after'], '3')
+    }
+    assert.doesNotMatch(String(small.headers['x-sluice-refusal']), /^nginx/)
+    await until(async () => (await large()).status !== 429, 'their places are free again', REACHED_WITHIN_MS)
+  })
+
+  test('a condition that a health check does not meet is refused in the shape of Bedrock', async () => {
+    const headers = { 'if-unmodified-since': 'Thu, 01 Jan 2026 00:00:00 GMT' }
+    const unmet = { status: 412, exception: 'ValidationException', code: 'nginx-malformed' }
+    assertRefusal(await call('HTTP/1.1', project.url, { method: 'GET', path: '/healthz', headers }), unmet)
   })
 
   for (const service of CONTAINED) {

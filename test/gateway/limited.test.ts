@@ -132,7 +132,7 @@ test('a client without limits gets the handler itself: no promise, no answer of 
 
 test('an answer carries policy and level, as of its head; a refusal too, with when to come back', async () => {
   const world = new World({ algorithm: 'fixed-window', requestsPerMinute: 2, tokensPerMinute: 1_000, concurrent: 3 })
-  const policy = '"requests";q=2;w=60, "tokens";q=1000;w=60;qu="tokens", "concurrent";q=3;qu="concurrent-requests"'
+  const policy = '"requests";q=2;w=60, "concurrent";q=3;qu="concurrent-requests"'
   const { answer } = await world.call({
     play: async inner => {
       await world.clock.advance(20_500)
@@ -142,7 +142,7 @@ test('an answer carries policy and level, as of its head; a refusal too, with wh
   assert.equal(answer.body, 'hello.')
   assert.deepEqual(answer.notes, {
     ...NOTES,
-    rateLimit: { policy, level: '"requests";r=1;t=40, "tokens";r=500;t=40, "concurrent";r=2' },
+    rateLimit: { policy, level: '"requests";r=1;t=40, "tokens";r=500;t=40;sluice-q=1000, "concurrent";r=2' },
   })
   await world.call()
   const { run, answer: refused } = await world.call()
@@ -153,7 +153,7 @@ test('an answer carries policy and level, as of its head; a refusal too, with wh
   })
   // 50 each were charged of the 500 reserved.
   assert.deepEqual(refused.notes, {
-    rateLimit: { policy, level: '"requests";r=0;t=40, "tokens";r=900;t=40, "concurrent";r=3' },
+    rateLimit: { policy, level: '"requests";r=0;t=40, "tokens";r=900;t=40;sluice-q=1000, "concurrent";r=3' },
   })
   assert.deepEqual([run.outcome, run.refusal?.code, run.model, run.attempts], ['refused', 'client-limit', 'sonnet', 0])
   assert.deepEqual(world.refusals, ['app requests'])
@@ -169,9 +169,9 @@ test('a call reserves its price and is charged what it cost: nothing when it was
   const { answer } = await world.call({ play: refused })
   assert.equal(answer.refusal?.code, 'queue-full')
   assert.match(answer.notes!.rateLimit!.level!, /^"tokens";r=500;/)
-  assert.equal(await left(), '"tokens";r=1000;t=0')
+  assert.equal(await left(), '"tokens";r=1000;t=0;sluice-q=1000')
   await world.call()
-  assert.equal(await left(), '"tokens";r=950;t=60')
+  assert.equal(await left(), '"tokens";r=950;t=60;sluice-q=1000')
   const { answer: over } = await world.call({ outputCap: 860 })
   assert.equal(
     over.refusal?.message,
@@ -182,7 +182,7 @@ test('a call reserves its price and is charged what it cost: nothing when it was
     throw new Error('a fault')
   }
   await assert.rejects(world.call({ play: fault }), /a fault/)
-  assert.equal(await left(), '"tokens";r=450;t=60')
+  assert.equal(await left(), '"tokens";r=450;t=60;sluice-q=1000')
 })
 
 test('a call reserves the cap that it is going to be given, and nobody works that out for who has no limit on tokens', async () => {
@@ -235,4 +235,12 @@ test('a model that is not among the client’s is refused before anything is cou
   world.settings = { algorithm: 'fixed-window', models: ['haiku'] }
   assert.equal((await world.call()).answer.notes, undefined)
   assert.deepEqual(world.refusals, ['app models', 'app models'])
+})
+
+test('a limit of tokens is no policy, which would be read as one of requests: it stands beside what is left of it', async () => {
+  const world = new World({ algorithm: 'fixed-window', tokensPerMinute: 1_000 })
+  const { answer } = await world.call()
+  assert.deepEqual(answer.notes!.rateLimit, { level: '"tokens";r=500;t=60;sluice-q=1000' })
+  world.settings = { ...world.settings!, models: ['haiku'] }
+  assert.deepEqual((await world.call()).answer.notes, undefined)
 })

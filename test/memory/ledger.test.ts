@@ -247,3 +247,19 @@ test("whatever happens, everyone is decided exactly once, each user's requests i
     seeded(t, 60),
   )
 })
+
+test('a model that a reload has removed is told of while somebody is there, and no longer', async () => {
+  const bench = new Bench({ requestsPerMinute: 60 })
+  const ask = bench.ask('a')
+  bench.acquire(ask)
+  await bench.clock.advance(2_000)
+  assert.deepEqual(bench.decided, ['a granted'])
+  const told = async () => (await bench.ledger.status()).map(one => one.model)
+  const admission = { burst: 0.05, maxWaiting: 1_000, maxWaitingPerClient: 1_000 }
+  bench.ledger.configure([{ ...model({}), name: 'n' }], admission)
+  assert.deepEqual(await told(), ['m', 'n'])
+  bench.ledger.settle(ask, 1)
+  assert.deepEqual(await told(), ['n'])
+  bench.ledger.configure([model({ requestsPerMinute: 60 })], admission)
+  assert.deepEqual(await told(), ['m'])
+})

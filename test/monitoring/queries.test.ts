@@ -127,7 +127,15 @@ test('Grafana finds the dashboard and its data where the provisioning says', () 
   const provisioned = (file: string) => parse(readFileSync(join(ROOT, 'monitoring/grafana/provisioning', file), 'utf8'))
   const [source] = provisioned('datasources/prometheus.yaml').datasources
   assert.equal(source.type, 'prometheus')
+  const { global } = parse(readFileSync(join(ROOT, 'monitoring/prometheus.yml'), 'utf8'))
+  assert.equal(source.jsonData.timeInterval, global.scrape_interval, 'as often as Prometheus scrapes')
   const [provider] = provisioned('dashboards/sluice.yaml').providers
   assert.equal(provider.options.path, '/var/lib/grafana/dashboards')
   assert.ok(existsSync(join(ROOT, 'monitoring/grafana/dashboards/sluice.json')))
+})
+
+test('Prometheus keeps the exemplars that the dashboard asks for', () => {
+  assert.match(JSON.stringify(dashboard.panels), /"exemplar":true/)
+  const { services } = parse(readFileSync(join(ROOT, 'docker-compose.yml'), 'utf8'), { merge: true })
+  assert.ok(services.prometheus.command.includes('--enable-feature=exemplar-storage'))
 })

@@ -2,6 +2,7 @@
 // give it. What documents, dashboards and alert rules say is compared with it.
 import { PRIORITIES } from '../../src/domain/model.ts'
 import type { RefusalCode } from '../../src/domain/refusal.ts'
+import type { PoolStanding } from '../../src/domain/steering.ts'
 import type { Finished, ModelStatus } from '../../src/gateway/ports.ts'
 import { STAGES } from '../../src/gateway/stage.ts'
 import { REFUSAL_SHAPES } from '../../src/http/refusals.ts'
@@ -95,7 +96,7 @@ function watchStages(metrics: Metrics): void {
   })
 }
 
-function pushBack({ pushback }: Metrics): void {
+export function poolStanding(pool = 'p'): PoolStanding {
   const pace = {
     configuredPerMinute: 600,
     believedPerMinute: 500,
@@ -105,13 +106,16 @@ function pushBack({ pushback }: Metrics): void {
     isBackingOff: false,
   }
   const evidence = { used: 1, ofBelieved: 0.5, ofConfigured: 0.4, limitedPart: 0.1, throttled: 1 }
-  const standing = {
-    pool: 'p',
+  return {
+    pool,
     pace: { requests: pace, tokens: pace },
-    breaker: { state: 'closed' as const, sinceMs: 0 },
-    binding: { binds: 'tokens' as const, overMs: 300_000, requests: evidence, tokens: evidence },
+    breaker: { state: 'closed', sinceMs: 0 },
+    binding: { binds: 'tokens', overMs: 300_000, requests: evidence, tokens: evidence },
   }
-  pushback.watch(async () => [{ model: 'm', leads: true, pools: [standing] }])
+}
+
+function pushBack({ pushback }: Metrics): void {
+  pushback.watch(async () => [{ model: 'm', leads: true, pools: [poolStanding()] }])
   for (const dimension of ['requests', 'tokens'] as const)
     pushback.happened('m', [{ kind: 'cut', pool: 'p', dimension, fromPerMinute: 600, toPerMinute: 500 }])
   for (const to of ['closed', 'ramping', 'half-open', 'shut'] as const)

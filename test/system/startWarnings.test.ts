@@ -1,5 +1,6 @@
 // What whoever starts Sluice is told before the first call fails or costs money.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { type ChildSluice, startChildSluice } from '../support/childSluice.ts'
 import { AT_ONCE } from '../support/simulated.ts'
@@ -25,6 +26,15 @@ test('without AWS credentials it says so at its start, pool by pool', async t =>
   const child = await started(t, oneModel('http://127.0.0.1:1'), NONE)
   await until(() => NO_CREDENTIALS.test(child.output()), 'it says so')
   assert.doesNotMatch(child.output(), OPEN)
+})
+
+test('with the stand-ins of docker-compose.yml, which no simulator is there to take, it says so too', async t => {
+  const compose = readFileSync(new URL('../../docker-compose.yml', import.meta.url), 'utf8')
+  const standIns = [...compose.matchAll(/- (AWS_\w+)=\$\{\1-(\w+)\}/g)].map(([, name, value]) => [name!, value!])
+  assert.equal(standIns.length, 2)
+  const yaml = oneModel('AWS').replace(', endpoint: "AWS"', '')
+  const child = await started(t, yaml, { ...NONE, ...Object.fromEntries(standIns) })
+  await until(() => NO_CREDENTIALS.test(child.output()), 'it says so')
 })
 
 test('open to other machines without asking for keys: it says so', async t => {

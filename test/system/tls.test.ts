@@ -1,6 +1,6 @@
 // With server.tls one port speaks HTTP/2 and HTTP/1.1 by ALPN, and keeps every promise of the plain one.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http2 from 'node:http2'
 import https from 'node:https'
@@ -8,9 +8,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import tls from 'node:tls'
+import { fileURLToPath } from 'node:url'
 import { BedrockRuntimeClient, ConverseCommand } from '@aws-sdk/client-bedrock-runtime'
 import { NodeHttp2Handler } from '@smithy/node-http-handler'
 import { type FakeBedrock, startFakeBedrock } from '../support/fakeBedrock.ts'
+import { refusedUrl } from '../support/rawUpstream.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
 import { CONVERSE, callHttp2, exchange, HELLO, until, useTestCredentials } from '../support/wire.ts'
 
@@ -185,5 +187,22 @@ describe('a port with TLS', { skip }, () => {
     assert.equal(await Promise.race([sluice.stop(10_000), late]), 0)
     agent.destroy()
     session.destroy()
+  })
+
+  test('the health check of the image is content with a port that speaks TLS, as with a plain one, and with no other', async () => {
+    const dockerfile = readFileSync(new URL('../../Dockerfile', import.meta.url), 'utf8')
+    const [node, ...args] = JSON.parse(/^HEALTHCHECK .*\\\n +CMD (\[.*\])$/m.exec(dockerfile)![1]!) as string[]
+    assert.equal(node, 'node')
+    const cwd = fileURLToPath(new URL('../../', import.meta.url))
+    const codeOf = (port: string) =>
+      new Promise(resolve => {
+        const child = spawn(process.execPath, args, { cwd, env: { ...process.env, PORT: port } })
+        child.on('exit', resolve)
+      })
+    const plain = await startTestSluice(oneModel(bedrock.url))
+    sluices.push(plain)
+    assert.equal(await codeOf(new URL(plain.url).port), 0)
+    assert.equal(await codeOf(new URL((await start()).url).port), 0)
+    assert.equal(await codeOf(new URL(await refusedUrl()).port), 1)
   })
 })

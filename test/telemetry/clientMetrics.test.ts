@@ -79,6 +79,21 @@ test('names change once an hour, five at most, and only for who used clearly mor
   )
 })
 
+test('who uses much gets a name at the next review, though hundreds who use little came before and go on coming', async () => {
+  const { run, scraped, time } = watched()
+  for (let i = 0; i < 50; i += 1) run(`early-${i}`, 10)
+  for (let i = 0; i < 1000; i += 1) run(`small-${i}`)
+  for (let i = 0; i < 1000; i += 1) {
+    run(`small-${i}`)
+    if (i % 10 === 0) run('heavy', 3)
+  }
+  await scraped('sluice_client_requests_total')
+  time.nowMs = HOUR_MS
+  await scraped('sluice_client_requests_total')
+  run('heavy')
+  assert.equal((await scraped('sluice_client_requests_total')).get('heavy'), 1)
+})
+
 test('nobody loses the name to one who used less than twice as much', async () => {
   const { run, scraped, time } = watched()
   for (let i = 0; i < 50; i += 1) run(`early-${i}`, 10)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Finished } from '../../src/gateway/ports.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
-import { familiesOf, finishedRun, fullMetrics } from '../support/fullScrape.ts'
+import { familiesOf, finishedRun, fullMetrics, poolStanding, roomStatusOf } from '../support/fullScrape.ts'
 
 async function scraped(runs: Partial<Finished>[]): Promise<string[]> {
   const metrics = new Metrics(
@@ -127,4 +127,44 @@ test('each histogram has bounds where its times are', async () => {
         boundsOf(name),
         boundsOf(name).toSorted((a, b) => a - b),
       )
+})
+
+test('a pool or a model that a reload has removed has no gauges any more, and keeps its counts', async () => {
+  const client = { client: 'a', weight: 1, waiting: 4, share: 1, weightShare: 1 }
+  let models = ['kept', 'gone']
+  const metrics = new Metrics(
+    async () => models.map(model => roomStatusOf(model, [client])),
+    () => 0,
+    false,
+  )
+  let pools = ['p', 'q']
+  metrics.pushback.watch(async () =>
+    models.map(model => ({ model, leads: true, pools: pools.map(pool => poolStanding(pool)) })),
+  )
+  const labelled = async (label: string) => {
+    const { text } = await metrics.scrape()
+    const samples = text.split('\n').filter(line => line.includes(label))
+    return { text, metrics: new Set(samples.map(line => line.slice(0, line.indexOf('{')))) }
+  }
+  metrics.outputCapped('gone', 'learned', 100)
+  metrics.finished(finishedRun({ model: 'gone', pool: 'q' }))
+  metrics.retried({ model: 'gone', pool: 'q', client: 'a', reservedTokens: 1, chargedTokens: 1 })
+  const before = await labelled('model="gone"')
+  const gauges = [...familiesOf(before.text).values()].filter(({ type }) => type === 'gauge')
+  assert.ok(gauges.filter(({ labels }) => labels.has('model')).every(({ name }) => before.metrics.has(name)))
+  pools = ['p']
+  const withoutPool = await labelled('pool="q"')
+  models = ['kept']
+  const after = await labelled('model="gone"')
+  const left = gauges.filter(({ name }) => withoutPool.metrics.has(name) || after.metrics.has(name))
+  assert.deepEqual(
+    left.map(({ name }) => name),
+    [],
+  )
+  const counters = [...before.metrics].filter(name => name.endsWith('_total'))
+  assert.ok(counters.length > 5)
+  assert.deepEqual(
+    counters.filter(name => !after.metrics.has(name)),
+    [],
+  )
 })
