@@ -76,16 +76,16 @@ export class Doorkeeper {
   }
 
   /** A credential that promises a body is proven only by that body. */
-  #provenBy(presented: Presented, { checkBody }: Known): Known['checkBody'] {
+  #provenBy(presented: Presented, { client, checkBody }: Known): Known['checkBody'] {
     const { guard } = this.#parts
     if (!checkBody) {
-      guard.proved(presented)
+      guard.proved(presented, client)
       return undefined
     }
     return body => {
       const refusal = checkBody(body)
       if (refusal) void guard.failed(presented, refusal)
-      else guard.proved(presented)
+      else guard.proved(presented, client)
       return refusal
     }
   }
