@@ -128,7 +128,10 @@ function priorityOf(value: unknown): Priority | undefined {
 }
 
 function refusalOf(error: unknown): Denied {
-  if (error instanceof KeysAway) return unavailable('The identity provider cannot be reached', error.retryAfterMs)
+  if (error instanceof KeysAway) {
+    const what = error.isUp ? 'The key of this token is not known yet' : 'The identity provider cannot be reached'
+    return unavailable(what, error.retryAfterMs)
+  }
   if (error instanceof errors.JWTExpired)
     return denied({ code: 'expired-token', message: 'The security token included in the request is expired' })
   // jose looks at claims only once the signature is right, so that whoever made it may be told what is wrong with them.

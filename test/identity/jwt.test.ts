@@ -237,6 +237,15 @@ test('while the provider is away tokens that are remembered go on, others are to
   assert.deepEqual([other.refusal.code, other.refusal.retryAfterMs], ['identity-unavailable', 7_000])
 })
 
+test('who brings a key that may just have been published is told so, not that the provider is away', async () => {
+  const { clock, tokens } = bench({}, { keyFor: () => Promise.reject(new KeysAway(7_000, true)) })
+  const who = await tokens.whoIs(await signed(rsa, rightClaims(clock.nowMs())))
+  assert.equal(
+    said(who),
+    'identity-unavailable: The key of this token is not known yet, please wait before trying again.',
+  )
+})
+
 test('only so many tokens are verified at once; what was refused is let in once there is room', async () => {
   const held: (() => void)[] = []
   const { clock, tokens } = bench(
