@@ -8,7 +8,7 @@ import { clientFinder } from '../../src/domain/model.ts'
 import type { RefusalCode } from '../../src/domain/refusal.ts'
 import { ClientAddress } from '../../src/http/clientAddress.ts'
 import { type Admission, Doorkeeper } from '../../src/http/doorkeeper.ts'
-import { IngressGuard } from '../../src/http/ingressGuard.ts'
+import { IngressGuard, type IngressGuardParts } from '../../src/http/ingressGuard.ts'
 import type { Identities, Presented, Who } from '../../src/identity/who.ts'
 import type { Request } from '../../src/transport/onePort.ts'
 
@@ -52,7 +52,9 @@ interface Door {
   ): Admission | Promise<Admission>
 }
 
-async function door(limits: { requestsPerMinute?: number; failedIdentitiesPerMinute?: number }): Promise<Door> {
+async function door(
+  limits: Partial<Pick<IngressGuardParts, 'requestsPerMinute' | 'failedIdentitiesPerMinute' | 'shared'>>,
+): Promise<Door> {
   const judge = new Judge()
   const doorkeeper = new Doorkeeper({
     address: new ClientAddress(networksOf([])),
@@ -180,6 +182,19 @@ test('a wrong signature counts as a failure and does not lock out the owner of t
   assert.equal(await said(one.ask('Bearer good')), 'too-many-failures')
   assert.equal(await send(one, '2', 'right'), 'in')
   assert.equal(await said(one.ask(signed('3', 'AKIDANOTHER'))), 'too-many-failures')
+})
+
+test('what is looked at behind a shut door costs Redis nothing, wrong as it may be', async () => {
+  let counted = 0
+  const commands: Record<string, unknown> = {
+    defineCommand(name: string) {
+      commands[name] = (...args: unknown[]) => (args.at(-1) as (...said: unknown[]) => void)(null, [++counted, 60_000])
+    },
+  }
+  const one = await door({ failedIdentitiesPerMinute: 2, shared: { isUp: true, commands } })
+  assert.equal(await send(one, '1', 'right'), 'in')
+  for (let i = 0; i < 5; i++) assert.equal(await send(one, 'forged', 'wrong'), 'bad-signature')
+  assert.equal(counted, 2)
 })
 
 test('whose name somebody was wrong in has room as one who is not known, until it is right again', async () => {
