@@ -151,7 +151,7 @@ function doorOf(
     ...stages.door,
     refused(refusal, operation, requestId) {
       metrics.refused(refusal, operation)
-      log.info({ requestId, operation, refusal: refusal.code }, 'refused')
+      log.info({ requestId, operation, refusal: refusal.code, ...refusal.from }, 'refused')
     },
   }
 }
