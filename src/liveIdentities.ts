@@ -4,7 +4,7 @@ import type { Config } from './config/schema.ts'
 import type { Secrets } from './config/secrets.ts'
 import type { Clock } from './domain/clock.ts'
 import { credentialedIdentities } from './identity/credentialed.ts'
-import { MOST_VERIFYING, Tokens } from './identity/jwt.ts'
+import { MOST_WAITING, Tokens } from './identity/jwt.ts'
 import { type KeySet, RemoteKeySet } from './identity/keySet.ts'
 import { KeyRing } from './identity/keys.ts'
 import { openIdentities } from './identity/open.ts'
@@ -57,7 +57,7 @@ export class LiveIdentities implements Identities {
 
   /** Only tokens are waited for; everybody else is known at once, so that nobody is found being identified. */
   reading(): { depth: number; limit: number } {
-    return this.#tokens ? { depth: this.#tokens.verifying, limit: MOST_VERIFYING } : { depth: 0, limit: 1 }
+    return this.#tokens ? { depth: this.#tokens.waiting, limit: MOST_WAITING } : { depth: 0, limit: 1 }
   }
 
   #remoteKeys(url: string): KeySet {

@@ -91,30 +91,43 @@ function check({ file }: Options): void {
 }
 
 async function serve({ file }: Options): Promise<void> {
+  const hangUps = keepHangUps()
   const { config, secrets, files } = load(file)
   const log = createLog(logLevel())
   boundReadBuffers()
   const bearerToken = process.env.AWS_BEARER_TOKEN_BEDROCK
-  const starting = startSluice(config, log, { bearerToken, secrets, otel: process.env })
-  stopOnSignals(async graceMs => (await starting).stop(graceMs), config.server.drainMs, log)
-  const sluice = await starting.catch(startFault)
-  reloadOnChange(sluice, file, files, config.server.watchConfig, log)
+  let started: Sluice | undefined
+  // While it starts nothing is in flight: there is nothing to wait for.
+  stopOnSignals(async graceMs => started?.stop(graceMs) ?? 0, config.server.drainMs, log)
+  const sluice = await startSluice(config, log, { bearerToken, secrets, otel: process.env }).catch(startFault)
+  started = sluice
   const ends = upstreams(config, sluice)
   const ledger = config.redis ? `Redis at ${sluice.redis}` : 'in memory'
   log.info({ url: sluice.url, config: file, ledger, upstream: ends }, 'listening')
   warnOfUnread(config, log)
   void warnAtStart(sluice, config, log)
   console.error(welcome(sluice.url, ledger, ends))
+  hangUps(reloader(sluice, file, files, config.server.watchConfig, log))
 }
 
-function reloadOnChange(sluice: Sluice, file: string, files: FilesRead, isWatched: boolean, log: Logger): void {
-  const reload = () => reloadConfig(sluice, file, log)
-  if (!isWatched) {
-    process.on('SIGHUP', reload)
-    return
+/** A SIGHUP ends nobody: one that comes before there is anything to reload waits for it. */
+function keepHangUps(): (reload: () => void) => void {
+  let hasCome = false
+  let onHangUp = () => {
+    hasCome = true
   }
+  process.on('SIGHUP', () => onHangUp())
+  return reload => {
+    onHangUp = reload
+    if (hasCome) reload()
+  }
+}
+
+function reloader(sluice: Sluice, file: string, files: FilesRead, isWatched: boolean, log: Logger): () => void {
+  const reload = () => reloadConfig(sluice, file, log)
+  if (!isWatched) return reload
   const watch = new ConfigWatch({ clock: systemClock, read: path => readFile(path, 'utf8'), reload }, files)
-  process.on('SIGHUP', () => watch.reload())
+  return () => watch.reload()
 }
 
 /** A faulty config changes nothing: what runs goes on with what it has. */

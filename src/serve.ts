@@ -77,7 +77,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   let draining = false
   const app = buildApp({
     port,
-    dataPlane: doorOf(core, { live, identities, address }, stages, log),
+    dataPlane: doorOf(config, core, { live, identities, address }, stages, log),
     readiness: () => readiness(draining, ledger, stages),
     status: () => statusOf(core, live, stages),
     metrics: accept => metrics.scrape(accept),
@@ -96,11 +96,11 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     simulatorUrl: simulator?.url,
     redis: core.redis,
     reload(next, secrets = environment.secrets ?? NO_SECRETS) {
-      const fixed = fixedSettings(live.config, next)
       live.take(next)
       identities.take(next, secrets)
       core.takeModels(next)
-      return fixed
+      // With what it started with: the config loaded last holds settings that never took effect.
+      return fixedSettings(config, next)
     },
     troubles: () => troublesOf(core, live),
     notReloaded: () => metrics.process.configFaulty(),
@@ -125,12 +125,12 @@ async function troublesOf(core: Core, live: LiveSettings): Promise<Map<string, s
 }
 
 function doorOf(
+  { ingress, server }: Config,
   { book, metrics, addresses }: Core,
   { live, identities, address }: { live: LiveSettings; identities: Identities; address: ClientAddress },
   stages: BuiltStages,
   log: Logger,
 ): DataPlaneParts {
-  const { ingress, server } = live.config
   const { maxBodyBytes, stallTimeoutMs } = server
   const guard = new IngressGuard({
     requestsPerMinute: ingress.requestsPerMinute,
@@ -151,7 +151,7 @@ function doorOf(
     ...stages.door,
     refused(refusal, operation, requestId) {
       metrics.refused(refusal, operation)
-      log.info({ requestId, operation, refusal: refusal.code }, 'refused')
+      log.info({ requestId, operation, refusal: refusal.code, ...refusal.from }, 'refused')
     },
   }
 }

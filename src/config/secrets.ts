@@ -23,6 +23,8 @@ export interface Sources {
 
 export type SecretsResult = { kind: 'ok'; secrets: Secrets } | { kind: 'faulty'; faults: Omit<Fault, 'place'>[] }
 
+/** At an address from which its owner signs, wrong signatures are not slowed: a short one could be found. */
+const SHORTEST_SECRET = 16
 const LONGEST_SECRET = 1024
 
 /** Nothing is read while `auth.mode` is `open`. No message shows what was found: it may be the secret itself, put in the wrong place. */
@@ -35,13 +37,15 @@ export function readSecrets({ auth, clients }: Config, sources: Sources): Secret
   clients.forEach(({ name, sigv4 = [] }, i) => {
     sigv4.forEach(({ accessKeyId, secretEnv, secretFile }, j) => {
       const at = `clients[${i}].sigv4[${j}]`
-      const secret = secretEnv ? sources.variables[secretEnv] : textOf(secretFile!, sources)?.trim()
+      // What writes variables and files often leaves a line break; no secret ends with one.
+      const secret = (secretEnv ? sources.variables[secretEnv] : textOf(secretFile!, sources))?.trim()
       if (!secret) {
         if (secretEnv) fault(`${at}.secretEnv`, 'the name of a variable that is set', 'one that is not, or is empty')
         else fault(`${at}.secretFile`, 'a file with the secret', 'none that can be read, or an empty one')
-      } else if (secret.length > LONGEST_SECRET)
-        fault(at, `a secret of at most ${LONGEST_SECRET} characters`, 'a longer one')
-      else signingKeys.set(accessKeyId, { client: name, secret })
+      } else if (secret.length < SHORTEST_SECRET || secret.length > LONGEST_SECRET) {
+        const found = secret.length < SHORTEST_SECRET ? 'a shorter one' : 'a longer one'
+        fault(at, `a secret of ${SHORTEST_SECRET} to ${LONGEST_SECRET} characters`, found)
+      } else signingKeys.set(accessKeyId, { client: name, secret })
     })
   })
   const { jwksFile } = auth.jwt ?? {}

@@ -49,6 +49,16 @@ export interface Refusal {
   message: string
   /** When to come back; set on refusals that waiting can cure. */
   retryAfterMs?: number
+  /** Who was not let in; for the log alone. */
+  from?: Stranger
+}
+
+/** What is known of somebody who was refused before it was known who it is. Nothing of it is secret. */
+export interface Stranger {
+  /** As seen through the proxies that are trusted. */
+  address?: string
+  /** That it named; anybody may have. */
+  accessKeyId?: string
 }
 
 /** `mostTokens`: the largest tokens-per-minute quota of the model's pools. */

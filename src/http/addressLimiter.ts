@@ -23,6 +23,8 @@ type Count = ReturnType<FastifyInstance['createRateLimit']>
 const WINDOW_MS = 60_000
 /** The addresses counted at a time: whoever was counted longest ago is forgotten, and begins anew. */
 const MAX_ADDRESSES = 10_000
+/** Requests that wait for Redis at a time. While it is slow, those beyond them are counted here alone and do not wait. */
+const MOST_ASKING = 1_024
 
 export class AddressLimiter {
   readonly #parts: AddressLimiterParts
@@ -30,6 +32,7 @@ export class AddressLimiter {
   readonly #over = new LatestMap<number>(MAX_ADDRESSES)
   #own: Count | undefined
   #shared: Count | undefined
+  #asking = 0
 
   constructor(parts: AddressLimiterParts) {
     this.#parts = parts
@@ -70,8 +73,11 @@ export class AddressLimiter {
   }
 
   async #countShared(request: FastifyRequest): Promise<Awaited<ReturnType<Count>> | undefined> {
-    if (!this.#shared || !this.#parts.shared?.isUp) return undefined
-    return this.#shared(request).catch(() => undefined)
+    if (!this.#shared || !this.#parts.shared?.isUp || this.#asking >= MOST_ASKING) return undefined
+    this.#asking += 1
+    const counted = await this.#shared(request).catch(() => undefined)
+    this.#asking -= 1
+    return counted
   }
 }
 

@@ -2,7 +2,8 @@
 // who it is, what it may ask for.
 import type { FastifyInstance } from 'fastify'
 import type { ClientFinder, Flow, Priority } from '../domain/model.ts'
-import type { Refusal } from '../domain/refusal.ts'
+import type { Refusal, Stranger } from '../domain/refusal.ts'
+import { shownBy } from '../identity/credentialed.ts'
 import type { Identities, Known, Presented, Who } from '../identity/who.ts'
 import type { Request } from '../transport/onePort.ts'
 import type { ClientAddress } from './clientAddress.ts'
@@ -29,6 +30,12 @@ export type Admission =
     }
   | { kind: 'refused'; refusal: Refusal }
 
+/**
+ * An access key id, and no secret that was put in its place: those have lower case. What the config takes for an id and this
+ * does not is left out of the log.
+ */
+const ACCESS_KEY_ID = /^[A-Z0-9_]{16,128}$/
+
 export class Doorkeeper {
   readonly #parts: DoorkeeperParts
 
@@ -51,14 +58,14 @@ export class Doorkeeper {
   }
 
   #unlessRefused(presented: Presented, refusal: Refusal | undefined): Admission | Promise<Admission> {
-    if (refusal) return { kind: 'refused', refusal }
+    if (refusal) return { kind: 'refused', refusal: named(refusal, presented) }
     const who = this.#parts.identities.whoIs(presented)
     return who instanceof Promise ? who.then(one => this.#judge(presented, one)) : this.#judge(presented, who)
   }
 
   #judge(presented: Presented, who: Who): Admission | Promise<Admission> {
     if (who.kind === 'known') return this.#admit(presented, who)
-    const refused: Admission = { kind: 'refused', refusal: who.refusal }
+    const refused: Admission = { kind: 'refused', refusal: named(who.refusal, presented) }
     // Whoever guesses waits until the guess is counted, so that the next one knows of it.
     return this.#parts.guard.failed(presented, who.refusal)?.then(() => refused) ?? refused
   }
@@ -76,17 +83,20 @@ export class Doorkeeper {
   }
 
   /** A credential that promises a body is proven only by that body. */
-  #provenBy(presented: Presented, { checkBody }: Known): Known['checkBody'] {
+  #provenBy(presented: Presented, { client, checkBody }: Known): Known['checkBody'] {
     const { guard } = this.#parts
     if (!checkBody) {
-      guard.proved(presented)
+      guard.proved(presented, client)
       return undefined
     }
     return body => {
       const refusal = checkBody(body)
-      if (refusal) void guard.failed(presented, refusal)
-      else guard.proved(presented)
-      return refusal
+      if (!refusal) {
+        guard.proved(presented, client)
+        return undefined
+      }
+      void guard.failed(presented, refusal)
+      return named(refusal, presented)
     }
   }
 
@@ -99,4 +109,14 @@ export class Doorkeeper {
       address: this.#parts.address.of(request),
     }
   }
+}
+
+/** With what whoever reads the log can find a guesser, or a misconfigured app, by. */
+function named(refusal: Refusal, presented: Presented): Refusal {
+  const from: Stranger = {}
+  if (presented.address !== undefined) from.address = presented.address
+  const shown = shownBy(presented)
+  const accessKeyId = shown?.kind === 'signature' ? shown.accessKeyId : undefined
+  if (accessKeyId !== undefined && ACCESS_KEY_ID.test(accessKeyId)) from.accessKeyId = accessKeyId
+  return { ...refusal, from }
 }

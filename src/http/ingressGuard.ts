@@ -6,10 +6,11 @@ import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../domain/clock.ts'
 import type { Refusal, RefusalCode } from '../domain/refusal.ts'
 import type { AddressCounts } from '../gateway/limitPorts.ts'
+import { type Shown, shownBy } from '../identity/credentialed.ts'
 import type { Presented } from '../identity/who.ts'
 import { AddressLimiter } from './addressLimiter.ts'
 import { subscriberOf } from './clientAddress.ts'
-import { LatestMap } from './latestMap.ts'
+import { ProvenCredentials } from './provenCredentials.ts'
 
 export interface IngressGuardParts {
   /** Absent: no limit. */
@@ -23,17 +24,13 @@ export interface IngressGuardParts {
   clock: Clock
 }
 
-/** Credentials remembered, each with the address it was proven from; the one used longest ago is forgotten. */
-const MAX_PROVEN = 10_000
-/** The access key id of a SigV4 header: its signature is another with each request. */
-const ACCESS_KEY_ID = /^AWS4-HMAC-SHA256\s.*?Credential=([^/,\s]{1,128})\//
 /** Nothing was guessed: no credential, one that was right once, or nobody who could tell. */
 const NO_GUESS: ReadonlySet<RefusalCode> = new Set(['no-credentials', 'expired-token', 'identity-unavailable'])
 
 export class IngressGuard {
   readonly #requests: AddressLimiter | undefined
   readonly #failures: AddressLimiter | undefined
-  readonly #proven = new LatestMap<true>(MAX_PROVEN)
+  readonly #proven = new ProvenCredentials()
   readonly #asks: () => boolean
 
   constructor({ requestsPerMinute, failedIdentitiesPerMinute, asks, shared, clock }: IngressGuardParts) {
@@ -62,32 +59,46 @@ export class IngressGuard {
     return this.#requests.count(address).then(ms => (ms === undefined ? this.#shut(presented) : addressLimit(ms)))
   }
 
-  /** Its credential was right. */
-  proved(presented: Presented): void {
+  /** Its credential, this client's, was right. */
+  proved(presented: Presented, client: string): void {
     if (!this.#failures || !this.#asks()) return
-    const key = provenKey(presented)
-    if (key !== undefined) this.#proven.set(key, true)
+    const key = provenKey(presented, shownBy(presented))
+    if (key !== undefined) this.#proven.prove(key, `${addressOf(presented)} ${client}`)
   }
 
-  /** It was right before, from this address, and has not been wrong since. */
+  /** It was right before, from this address, and whoever named it from there since was right as well. */
   wasProven(presented: Presented): boolean {
-    const key = provenKey(presented)
-    return key !== undefined && this.#proven.get(key) === true
+    const key = provenKey(presented, shownBy(presented))
+    return key !== undefined && this.#proven.isUndisputed(key)
   }
 
   /** … was refused. Counted when it resolves; undefined: there is nothing to count. */
   failed(presented: Presented, { code }: Refusal): Promise<unknown> | undefined {
     if (!this.#failures || NO_GUESS.has(code)) return undefined
-    const key = provenKey(presented)
-    if (key !== undefined) this.#proven.delete(key)
-    return this.#failures.count(addressOf(presented))
+    this.#doubt(presented, code)
+    const address = addressOf(presented)
+    // Whoever is looked at behind a shut door costs Redis nothing either.
+    return this.#failures.overMs(address) === undefined ? this.#failures.count(address) : undefined
+  }
+
+  /**
+   * A secret that is wrong now is right no more. A signature says of its key only that somebody knows the id, which travels in
+   * clear text: its owner must not be shut out by whoever writes it down.
+   */
+  #doubt(presented: Presented, code: RefusalCode): void {
+    const shown = shownBy(presented)
+    const key = provenKey(presented, shown)
+    if (key === undefined) return
+    if (shown?.kind === 'signature' && code !== 'unknown-key') this.#proven.dispute(key)
+    else this.#proven.forget(key)
   }
 
   #shut(presented: Presented): Refusal | undefined {
     if (!this.#failures?.someAreOver || !this.#asks()) return undefined
     const overMs = this.#failures.overMs(addressOf(presented))
     if (overMs === undefined) return undefined
-    return this.wasProven(presented) ? undefined : tooManyFailures(overMs)
+    const key = provenKey(presented, shownBy(presented))
+    return key !== undefined && this.#proven.has(key) ? undefined : tooManyFailures(overMs)
   }
 }
 
@@ -96,12 +107,12 @@ function addressOf({ address }: Presented): string {
   return address === undefined ? 'unknown' : subscriberOf(address)
 }
 
-/** All that could be its credential, as a digest bound to its address; undefined: it presents nothing. */
-function provenKey(presented: Presented): string | undefined {
-  const { authorization, 'x-api-key': apiKey } = presented.headers
-  if (!authorization && !apiKey) return undefined
-  const credential = ACCESS_KEY_ID.exec(authorization ?? '')?.[1] ?? `${authorization}\n${apiKey}`
-  return `${hash('sha256', credential, 'base64')} ${addressOf(presented)}`
+/** A digest of its credential, bound to its address; undefined: it has none that could be known again. */
+function provenKey(presented: Presented, shown: Shown | undefined): string | undefined {
+  const text = shown?.kind === 'signature' ? shown.accessKeyId : shown?.text
+  if (shown === undefined || text === undefined) return undefined
+  // Of each kind by itself: a bearer that spells an access key id is not its owner.
+  return `${hash('sha256', `${shown.kind} ${text}`, 'base64')} ${addressOf(presented)}`
 }
 
 function addressLimit(retryAfterMs: number): Refusal {

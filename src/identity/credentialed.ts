@@ -3,7 +3,8 @@ import type { Clock } from '../domain/clock.ts'
 import { looksLikeToken, type Tokens } from './jwt.ts'
 import { credentialOf, type KeyRing } from './keys.ts'
 import { isSigned, type SigningKey, whoSigned } from './sigv4.ts'
-import { denied, type Identities, UNKNOWN_KEY } from './who.ts'
+import { namedKeyId } from './sigv4Authorization.ts'
+import { denied, type Identities, type Presented, UNKNOWN_KEY } from './who.ts'
 
 export interface CredentialedParts {
   keys: KeyRing
@@ -31,4 +32,17 @@ export function credentialedIdentities({ keys, signingKeys, tokens, clock }: Cre
       return holder ? { kind: 'known', client: holder.client, user: holder.user } : UNKNOWN_KEY
     },
   }
+}
+
+/** The one credential by which a request is judged, whatever else it carries. */
+export type Shown =
+  /** Another with each request; known again by the id of its key, if it names one. */
+  { kind: 'signature'; accessKeyId: string | undefined } | { kind: 'secret'; text: string }
+
+/** As `whoIs` takes it. Undefined: it shows none. */
+export function shownBy(presented: Presented): Shown | undefined {
+  const { headers } = presented
+  if (isSigned(presented)) return { kind: 'signature', accessKeyId: namedKeyId(headers.authorization ?? '') }
+  const text = credentialOf(headers)
+  return text === undefined ? undefined : { kind: 'secret', text }
 }

@@ -34,8 +34,12 @@ const LONGEST_TOKEN = 16 * 1024
 /** A token that its provider has called back is honoured so long. */
 const LONGEST_KEPT_MS = 60_000
 const MOST_KEPT = 10_000
-/** Being verified, or waiting for the provider's keys. */
-export const MOST_VERIFYING = 256
+/**
+ * Requests whose token is being verified, or waits for the provider's keys. Each holds its headers, some 14 KB with those of
+ * SDKs: a provider that hangs costs 15 MB. A gateway that has just started and takes 2,000 requests a second fills half of it
+ * while the keys come.
+ */
+export const MOST_WAITING = 1_024
 const BUSY_RETRY_MS = 1_000
 /** In logs and /status: without control characters, and whole in Unicode. */
 const NAME = /^[^\p{Cc}\p{Cs}]{1,256}$/u
@@ -52,13 +56,15 @@ export class Tokens {
   readonly #kept = new Map<string, { who: Known; untilMs: number }>()
   /** A token that many requests bring at once is verified once. */
   readonly #verifying = new Map<string, Promise<Who>>()
+  #waiting = 0
 
   constructor(parts: TokensParts) {
     this.#parts = parts
   }
 
-  get verifying(): number {
-    return this.#verifying.size
+  /** Requests, not tokens. */
+  get waiting(): number {
+    return this.#waiting
   }
 
   whoIs(token: string): Who | Promise<Who> {
@@ -67,9 +73,14 @@ export class Tokens {
     const kept = this.#kept.get(id)
     if (kept && this.#parts.clock.nowMs() < kept.untilMs) return kept.who
     this.#kept.delete(id)
-    const running = this.#verifying.get(id)
-    if (running) return running
-    if (this.#verifying.size >= MOST_VERIFYING) return unavailable('Too many tokens are being verified', BUSY_RETRY_MS)
+    if (this.#waiting >= MOST_WAITING) return unavailable('Too many tokens are being verified', BUSY_RETRY_MS)
+    this.#waiting += 1
+    return (this.#verifying.get(id) ?? this.#begin(token, id)).finally(() => {
+      this.#waiting -= 1
+    })
+  }
+
+  #begin(token: string, id: string): Promise<Who> {
     const verifying = this.#verify(token, id).finally(() => this.#verifying.delete(id))
     this.#verifying.set(id, verifying)
     return verifying
@@ -128,7 +139,10 @@ function priorityOf(value: unknown): Priority | undefined {
 }
 
 function refusalOf(error: unknown): Denied {
-  if (error instanceof KeysAway) return unavailable('The identity provider cannot be reached', error.retryAfterMs)
+  if (error instanceof KeysAway) {
+    const what = error.isUp ? 'The key of this token is not known yet' : 'The identity provider cannot be reached'
+    return unavailable(what, error.retryAfterMs)
+  }
   if (error instanceof errors.JWTExpired)
     return denied({ code: 'expired-token', message: 'The security token included in the request is expired' })
   // jose looks at claims only once the signature is right, so that whoever made it may be told what is wrong with them.

@@ -11,10 +11,13 @@ export interface KeySet {
 /** The keys cannot be had now, and it is not known whether the one that is wanted is among them. */
 export class KeysAway extends Error {
   readonly retryAfterMs: number
+  /** The provider answers, and is not asked again so soon. */
+  readonly isUp: boolean
 
-  constructor(retryAfterMs: number) {
+  constructor(retryAfterMs: number, isUp = false) {
     super('the keys of the identity provider cannot be had')
     this.retryAfterMs = retryAfterMs
+    this.isUp = isUp
   }
 }
 
@@ -32,6 +35,9 @@ const LONGEST_KEPT_MS = 24 * 60 * 60_000
 const COOLDOWN_MS = 10_000
 const TIMEOUT_MS = 5_000
 const MOST_BYTES = 512 * 1024
+/** Key ids remembered that the provider did not have; the one forgotten too early waits for one more fetch. */
+const MOST_MISSED = 1_000
+const LONGEST_KID = 256
 
 export interface RemoteKeySetParts {
   url: string
@@ -46,22 +52,28 @@ export class RemoteKeySet implements KeySet {
   #fetchedMs = Number.NEGATIVE_INFINITY
   #triedMs = Number.NEGATIVE_INFINITY
   #fetching: Promise<void> | undefined
+  /** Fetches begun, and which of them brought the keys. */
+  #begun = 0
+  #brought = 0
+  /** By key id, how many fetches had begun when a token first named it in vain. */
+  readonly #missed = new Map<string, number>()
 
   constructor(parts: RemoteKeySetParts) {
     this.#parts = parts
   }
 
   async keyFor(header: JWTHeaderParameters): ReturnType<KeySet['keyFor']> {
+    const begun = this.#begun
     const ageMs = this.#since(this.#fetchedMs)
     if (!this.#keys || ageMs > LONGEST_KEPT_MS) await this.#refresh()
     else if (ageMs > FRESH_MS && this.#mayFetch) this.#refresh().catch(() => {})
     try {
       return await this.#keys!(header)
     } catch (error) {
-      const isNew = error instanceof errors.JWKSNoMatchingKey
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
       const answered = this.#triedMs === this.#fetchedMs
-      // Asked a moment ago, and it was not among them.
-      if (!isNew || (answered && !this.#fetching && !this.#mayFetch)) throw error
+      if (answered && !this.#fetching && !this.#mayFetch)
+        throw this.#isMissing(header, begun) ? error : this.#askLater()
       const refreshed = this.#refresh()
       if (!answered) {
         // Made-up keys must not hold the places of those whose keys are known for as long as each fetch is in vain.
@@ -69,8 +81,30 @@ export class RemoteKeySet implements KeySet {
         if (this.#fetching) throw new KeysAway(TIMEOUT_MS)
       }
       await refreshed
-      return this.#keys!(header)
+      return this.#keys!(header).catch(other => {
+        throw this.#isMissing(header, begun) ? other : this.#askLater()
+      })
     }
+  }
+
+  /**
+   * Whether the provider was asked after the key id was first named, and does not have it. Else it may be a key that has just
+   * been published: who signs with it must not be taken for somebody who guesses, whoever had the last fetch made.
+   */
+  #isMissing(header: JWTHeaderParameters, begun: number): boolean {
+    // A stranger's header: it may be anything.
+    const kid: unknown = header.kid ?? ''
+    if (typeof kid !== 'string' || kid.length > LONGEST_KID) return true
+    const before = this.#missed.get(kid) ?? begun
+    if (!this.#missed.has(kid)) {
+      if (this.#missed.size >= MOST_MISSED) this.#missed.delete(this.#missed.keys().next().value!)
+      this.#missed.set(kid, before)
+    }
+    return this.#brought > before
+  }
+
+  #askLater(): KeysAway {
+    return new KeysAway(Math.max(0, COOLDOWN_MS - this.#since(this.#triedMs)), true)
   }
 
   /** Of a clock that was set back, nothing is known: as if the time were over. */
@@ -96,11 +130,13 @@ export class RemoteKeySet implements KeySet {
 
   async #fetch(): Promise<void> {
     const { url, clock, onTrouble } = this.#parts
+    const number = ++this.#begun
     const given = new AbortController()
     const cancel = clock.after(TIMEOUT_MS, () => given.abort(new Error(`no answer within ${TIMEOUT_MS} ms`)))
     try {
       this.#keys = createLocalJWKSet(await fetchJson(url, given.signal))
       this.#triedMs = this.#fetchedMs = clock.nowMs()
+      this.#brought = number
     } catch (error) {
       this.#triedMs = clock.nowMs()
       onTrouble(reasonOf(error))

@@ -1,12 +1,17 @@
-// Malformed requests against a whole Sluice in a process of its own, before an upstream that takes nothing in doubt: each
+// Malformed requests against two whole Sluices in processes of their own, one that asks for keys and one that does not, before
+// an upstream that takes nothing in doubt: each
 // case on a connection of its own, judged by what came back. By hand: node test/attack/fuzz.ts COUNT SEED [PROTOCOL INDEX].
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { seededDice } from '../../src/simulator/dice.ts'
 import { type ChildSluice, startChildSluice } from '../support/childSluice.ts'
 import { answersOf, FRAME, readFrames } from '../support/http2Frames.ts'
 import { oneModel } from '../support/sluice.ts'
 import { type StrictBedrock, startStrictBedrock } from '../support/strictBedrock.ts'
 import { type Protocol, until } from '../support/wire.ts'
+import { holdsRightCredential, JWKS, keysConfig, VARIABLES } from './credentials.ts'
 import { type Malformed, malformedHttp1 } from './malformedHttp1.ts'
 import { malformedHttp2 } from './malformedHttp2.ts'
 import { indicesIn } from './malformedParts.ts'
@@ -23,21 +28,34 @@ server: { headersTimeoutMs: 2000, requestTimeoutMs: 4000, idleTimeoutMs: 2000, m
 stages: { maxLoopDelayMs: 10000 }`
 
 export interface Target {
-  sluice: ChildSluice
+  open: ChildSluice
+  /** `auth.mode: keys`. */
+  keys: ChildSluice
+  /** Of each. */
+  residentBytes(): number[]
   bedrock: StrictBedrock
   stop(): Promise<void>
 }
 
 export async function startTarget(): Promise<Target> {
   const bedrock = await startStrictBedrock()
-  const sluice = await startChildSluice(oneModel(bedrock.url, '', LIMITS).replace('"*"', '"any.*", "arn:*"'))
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-fuzz-'))
+  const jwksFile = join(folder, 'jwks.json')
+  writeFileSync(jwksFile, JWKS)
+  const start = (rest: string) =>
+    startChildSluice(oneModel(bedrock.url, '', LIMITS + rest).replace('"*"', '"any.*", "arn:*"'), VARIABLES)
+  const both = await Promise.all([start(''), start(keysConfig(jwksFile))])
+  const [open, keys] = both
   return {
-    sluice,
+    open,
+    keys,
     bedrock,
+    residentBytes: () => both.map(sluice => sluice.residentBytes()),
     async stop() {
-      sluice.process.kill('SIGKILL')
-      await sluice.exited
+      for (const sluice of both) sluice.process.kill('SIGKILL')
+      await Promise.all(both.map(sluice => sluice.exited))
       await bedrock.close()
+      rmSync(folder, { recursive: true })
     },
   }
 }
@@ -57,7 +75,8 @@ export async function fuzz(target: Target, protocol: Protocol, seed: number, fro
       const index = next
       next += 1
       const malformed = caseOf(protocol, seed, index)
-      const verdict = judge(protocol, index, await send(target.sluice.url, malformed, seededDice(seed, index)()))
+      const { url } = asksForKeys(index) ? target.keys : target.open
+      const verdict = judge(protocol, index, malformed, await send(url, malformed, seededDice(seed, index)()))
       for (const status of verdict.statuses) tally.counts[status] = (tally.counts[status] ?? 0) + 1
       if (verdict.fault)
         tally.failures.push(
@@ -70,7 +89,13 @@ export async function fuzz(target: Target, protocol: Protocol, seed: number, fro
 }
 
 function caseOf(protocol: Protocol, seed: number, index: number): Malformed {
-  return protocol === 'HTTP/1.1' ? malformedHttp1(seed, index) : malformedHttp2(seed, index)
+  const malformed = protocol === 'HTTP/1.1' ? malformedHttp1 : malformedHttp2
+  return malformed(seed, index, asksForKeys(index))
+}
+
+/** Every other one is sent to the Sluice that does. */
+function asksForKeys(index: number): boolean {
+  return index % 2 === 1
 }
 
 interface Verdict {
@@ -78,7 +103,7 @@ interface Verdict {
   fault?: string
 }
 
-function judge(protocol: Protocol, index: number, came: Buffer | undefined): Verdict {
+function judge(protocol: Protocol, index: number, { pieces }: Malformed, came: Buffer | undefined): Verdict {
   if (!came) return { statuses: [], fault: 'still open' }
   const text = came.toString('latin1')
   const statuses = protocol === 'HTTP/1.1' ? statusesOf(text) : answersOf(readFrames(came)).map(one => one.status)
@@ -88,6 +113,8 @@ function judge(protocol: Protocol, index: number, came: Buffer | undefined): Ver
   const served = statuses.some(status => status < 300)
   const other = served && indicesIn(bodiesOf(protocol, came)).find(one => one !== index)
   if (typeof other === 'number') return { statuses, fault: `the answer to ${other}` }
+  if (served && asksForKeys(index) && !holdsRightCredential(Buffer.concat(pieces)))
+    return { statuses, fault: 'let in without a credential' }
   return { statuses }
 }
 
@@ -129,13 +156,16 @@ function send(url: string, { pieces }: Malformed, manner: number): Promise<Buffe
 }
 
 /** What must be true of a Sluice after anything. */
-export async function aftermath({ sluice, bedrock }: Target): Promise<string[]> {
-  const faults = [...bedrock.faults.slice(0, 5)]
-  if (sluice.process.exitCode !== null)
-    return [...faults, `it exited with ${sluice.process.exitCode}: ${sluice.output()}`]
+export async function aftermath({ open, keys, bedrock }: Target): Promise<string[]> {
+  const faults = await Promise.all([open, keys].map(faultsOf))
+  return [...bedrock.faults.slice(0, 5), ...faults.flat()]
+}
+
+async function faultsOf(sluice: ChildSluice): Promise<string[]> {
+  if (sluice.process.exitCode !== null) return [`it exited with ${sluice.process.exitCode}: ${sluice.output()}`]
   await until(async () => (await inFlight(sluice)) === 0, 'nothing is in flight', 10_000)
   const logged = sluice.output().split('\n')
-  return faults.concat(logged.filter(line => /"level":[56]0|"msg":"fault"/.test(line)).slice(0, 5))
+  return logged.filter(line => /"level":[56]0|"msg":"fault"/.test(line)).slice(0, 5)
 }
 
 async function inFlight({ url }: ChildSluice): Promise<number> {
@@ -163,7 +193,7 @@ async function byHand([count = '10000', seed = '1', protocol, index]: string[]):
       console.log(
         one,
         JSON.stringify(counts),
-        `${seconds} s, ${Math.round(target.sluice.residentBytes() / 2 ** 20)} MB`,
+        `${seconds} s, ${target.residentBytes().map(bytes => Math.round(bytes / 2 ** 20))} MB`,
       )
       for (const failure of failures) console.log(failure)
     }

@@ -2,7 +2,8 @@
 // in single bytes. The same seed and index are the same bytes.
 import type { Dice } from '../../src/domain/clock.ts'
 import { seededDice, wholeBetween } from '../../src/simulator/dice.ts'
-import { BODIES, type Draft, draftOf, HEADER_CHANGES, PATH_CHANGES, pick } from './malformedParts.ts'
+import { CREDENTIAL_CHANGES, rightCredential } from './credentials.ts'
+import { BODIES, type Change, type Draft, draftOf, HEADER_CHANGES, PATH_CHANGES, pick } from './malformedParts.ts'
 
 export interface Malformed {
   /** What was changed, to be read beside a failure. */
@@ -10,8 +11,6 @@ export interface Malformed {
   /** Written one after the other. */
   pieces: Buffer[]
 }
-
-type Change = readonly [what: string, change: (draft: Draft, dice: Dice) => void]
 
 const oddLine = (draft: Draft, line: string) => {
   draft.line = line
@@ -164,12 +163,14 @@ const CHANGES: readonly Change[] = [
   ...BODIES,
 ]
 
-export function malformedHttp1(seed: number, index: number): Malformed {
+/** `asksForKeys`: the request has a credential, which is right at first. */
+export function malformedHttp1(seed: number, index: number, asksForKeys: boolean): Malformed {
   const dice = seededDice(seed, index, 1)
   const draft = draftOf(index, dice)
+  if (asksForKeys) draft.headers.push(...rightCredential(draft, dice))
   const done: string[] = []
   for (let left = wholeBetween(dice, 1, 4); left > 0; left--) {
-    const [what, change] = pick(dice, CHANGES)
+    const [what, change] = pick(dice, asksForKeys && dice() < 0.4 ? CREDENTIAL_CHANGES : CHANGES)
     change(draft, dice)
     done.push(what)
   }

@@ -13,6 +13,7 @@ import {
   windowUpdate,
   word,
 } from '../support/http2Frames.ts'
+import { CREDENTIAL_CHANGES, rightCredential } from './credentials.ts'
 import { flipped, type Malformed } from './malformedHttp1.ts'
 import { BODIES, type Draft, draftOf, HEADER_CHANGES, PATH_CHANGES, pick } from './malformedParts.ts'
 
@@ -133,7 +134,7 @@ function setPseudo(talk: Talk, name: string, value: string): void {
   talk.pseudo = talk.pseudo.map(one => (one[0] === name ? [name, value] : one))
 }
 
-export function malformedHttp2(seed: number, index: number): Malformed {
+export function malformedHttp2(seed: number, index: number, asksForKeys: boolean): Malformed {
   const dice = seededDice(seed, index, 2)
   const draft = draftOf(index, dice)
   const talk: Talk = {
@@ -149,10 +150,12 @@ export function malformedHttp2(seed: number, index: number): Malformed {
   }
   // Those of the parts that mean HTTP/1.1's list of headers find the same two at its start.
   talk.headers.unshift(['accept', '*/*'])
+  if (asksForKeys) talk.headers.push(...rightCredential(draft, dice))
   const done: string[] = []
   const isWithin = dice() < 0.4
   for (let left = wholeBetween(dice, 1, 4); left > 0; left--) {
-    const [what, change] = pick(dice, isWithin ? WITHIN : CHANGES)
+    const changes = isWithin ? WITHIN : CHANGES
+    const [what, change] = pick<Change>(dice, asksForKeys && dice() < 0.4 ? CREDENTIAL_CHANGES : changes)
     change(talk, dice)
     done.push(what)
   }

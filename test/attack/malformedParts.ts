@@ -62,7 +62,7 @@ export function draftOf(index: number, dice: Dice): Draft {
   return { method, path, headers, body: Buffer.from(body), length, lineEnd: '\r\n', preceded: '', followed: '' }
 }
 
-type Change = readonly [what: string, change: (draft: Draft, dice: Dice) => void]
+export type Change = readonly [what: string, change: (draft: Draft, dice: Dice) => void]
 
 const JUNK_IDS = [
   '%',

@@ -137,21 +137,22 @@ function secretsOf(text: string, variables: Record<string, string> = {}, files: 
 
 const KEYS = 'auth: { mode: keys }\n'
 
-test('secrets come from variables and files, without the line break at their end', () => {
+test('secrets come from variables and files, of both without what stands around them', () => {
   const text = `${KEYS}clients: [{ name: a, sigv4: [{ accessKeyId: ${ID}, secretEnv: S }, { accessKeyId: ${ID}2, secretFile: /s }] }]`
-  const result = secretsOf(text, { S: 'one' }, { '/s': 'two\n' })
+  const [one, two] = ['1'.repeat(16), '2'.repeat(16)]
+  const result = secretsOf(text, { S: `${one}\n` }, { '/s': ` ${two}\r\n` })
   assert.ok(result.kind === 'ok')
   assert.deepEqual(Object.fromEntries(result.secrets.signingKeys), {
-    [ID]: { client: 'a', secret: 'one' },
-    [`${ID}2`]: { client: 'a', secret: 'two' },
+    [ID]: { client: 'a', secret: one },
+    [`${ID}2`]: { client: 'a', secret: two },
   })
 })
 
 test('a secret that is not there is a fault, each of them at once, and no name is shown that may be the secret', () => {
   const text = `${KEYS}clients:
   - { name: a, sigv4: [{ accessKeyId: ${ID}, secretEnv: SECRET }, { accessKeyId: ${ID}2, secretFile: SECRET }] }
-  - { name: b, sigv4: [{ accessKeyId: ${ID}3, secretEnv: EMPTY }, { accessKeyId: ${ID}4, secretFile: /long }] }`
-  const result = secretsOf(text, { EMPTY: '' }, { '/long': 'x'.repeat(1025) })
+  - { name: b, sigv4: [{ accessKeyId: ${ID}3, secretEnv: EMPTY }, { accessKeyId: ${ID}4, secretFile: /long }, { accessKeyId: ${ID}5, secretEnv: SHORT }] }`
+  const result = secretsOf(text, { EMPTY: ' \n', SHORT: 'x'.repeat(15) }, { '/long': 'x'.repeat(1025) })
   assert.deepEqual(result.kind === 'faulty' && result.faults, [
     {
       setting: 'clients[0].sigv4[0].secretEnv',
@@ -165,7 +166,8 @@ test('a secret that is not there is a fault, each of them at once, and no name i
       setting: 'clients[1].sigv4[0].secretEnv',
       message: 'expected the name of a variable that is set, found one that is not, or is empty',
     },
-    { setting: 'clients[1].sigv4[1]', message: 'expected a secret of at most 1024 characters, found a longer one' },
+    { setting: 'clients[1].sigv4[1]', message: 'expected a secret of 16 to 1024 characters, found a longer one' },
+    { setting: 'clients[1].sigv4[2]', message: 'expected a secret of 16 to 1024 characters, found a shorter one' },
   ])
 })
 
@@ -196,9 +198,9 @@ test('a load tells the text of each file it read, and which it could not read: t
   const text = `${MODEL}auth: { mode: keys, jwt: { issuer: i, audience: a, jwksFile: "${jwksFile}" } }
 clients: [{ name: a, sigv4: { accessKeyId: ${ID}, secretFile: "${secretFile}" } }]`
   writeFileSync(file!, text)
-  writeFileSync(secretFile!, 'secret')
+  writeFileSync(secretFile!, 'the-secret-itself')
   const faulty = loadConfig(file!, {})
-  assert.deepEqual([faulty.kind, ...faulty.files.values()], ['faulty', text, 'secret', undefined])
+  assert.deepEqual([faulty.kind, ...faulty.files.values()], ['faulty', text, 'the-secret-itself', undefined])
   writeFileSync(jwksFile!, '{"keys":[]}')
   const loaded = loadConfig(file!, {})
   assert.equal(loaded.kind, 'ok')
@@ -206,7 +208,7 @@ clients: [{ name: a, sigv4: { accessKeyId: ${ID}, secretFile: "${secretFile}" } 
     [...loaded.files],
     [
       [file, text],
-      [secretFile, 'secret'],
+      [secretFile, 'the-secret-itself'],
       [jwksFile, '{"keys":[]}'],
     ],
   )

@@ -328,7 +328,7 @@ describe('three gateways, under load', { timeout: SUITE_WITHIN_MS }, () => {
   })
 
   test('requests signed with a virtual access key are verified behind NGINX, over HTTP/2 and HTTP/1.1', async () => {
-    const secret = 'not+a/secret'
+    const secret = 'not+a/secret+at+all'
     const signing = `auth: { mode: keys }
 clients: [{ name: web, sigv4: { accessKeyId: SLUICETESTTESTTEST00, secretFile: config/web.secret } }]
 `

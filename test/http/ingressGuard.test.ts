@@ -8,7 +8,7 @@ import { clientFinder } from '../../src/domain/model.ts'
 import type { RefusalCode } from '../../src/domain/refusal.ts'
 import { ClientAddress } from '../../src/http/clientAddress.ts'
 import { type Admission, Doorkeeper } from '../../src/http/doorkeeper.ts'
-import { IngressGuard } from '../../src/http/ingressGuard.ts'
+import { IngressGuard, type IngressGuardParts } from '../../src/http/ingressGuard.ts'
 import type { Identities, Presented, Who } from '../../src/identity/who.ts'
 import type { Request } from '../../src/transport/onePort.ts'
 
@@ -22,17 +22,19 @@ afterEach(async () => {
 })
 const clock: Clock = { nowMs: () => Date.now(), after: () => () => {} }
 
-/** `Bearer good…` is right, `Bearer away` cannot be judged, `AWS4-HMAC-SHA256` is right if the body says "right". */
+/** `Bearer good…` is right, of the client after a colon, `Bearer away` cannot be judged, `AWS4-HMAC-SHA256` is right if the body says "right". */
 class Judge implements Identities {
   asked = 0
 
   whoIs({ headers: { authorization } }: Presented): Who {
     this.asked += 1
     if (authorization === undefined) return denied('no-credentials')
-    if (authorization.startsWith('Bearer good')) return { kind: 'known', client: 'c', user: 'u' }
+    if (authorization.startsWith('Bearer good'))
+      return { kind: 'known', client: authorization.split(':')[1] ?? 'c', user: 'u' }
     if (authorization === 'Bearer old') return denied('expired-token')
     if (authorization === 'Bearer away') return denied('identity-unavailable')
     if (!authorization.startsWith('AWS4-HMAC-SHA256 ')) return denied('unknown-key')
+    if (authorization.endsWith('revoked')) return denied('unknown-key')
     const checkBody = (body: Buffer) => (String(body) === 'right' ? undefined : refusal('bad-signature'))
     return { kind: 'known', client: 'c', user: 'u', checkBody }
   }
@@ -43,10 +45,16 @@ const denied = (code: RefusalCode): Who => ({ kind: 'denied', refusal: refusal(c
 
 interface Door {
   judge: Judge
-  ask(authorization: string | undefined, address?: string): Admission | Promise<Admission>
+  ask(
+    authorization: string | undefined,
+    address?: string,
+    others?: Record<string, string>,
+  ): Admission | Promise<Admission>
 }
 
-async function door(limits: { requestsPerMinute?: number; failedIdentitiesPerMinute?: number }): Promise<Door> {
+async function door(
+  limits: Partial<Pick<IngressGuardParts, 'requestsPerMinute' | 'failedIdentitiesPerMinute' | 'shared'>>,
+): Promise<Door> {
   const judge = new Judge()
   const doorkeeper = new Doorkeeper({
     address: new ClientAddress(networksOf([])),
@@ -60,11 +68,11 @@ async function door(limits: { requestsPerMinute?: number; failedIdentitiesPerMin
   await app.ready()
   return {
     judge,
-    ask: (authorization, address = '8.8.8.8') =>
+    ask: (authorization, address = '8.8.8.8', others = {}) =>
       doorkeeper.letIn({
         method: 'POST',
         url: '/',
-        headers: authorization === undefined ? {} : { authorization },
+        headers: authorization === undefined ? others : { authorization, ...others },
         rawHeaders: [],
         socket: { remoteAddress: address },
       } as unknown as Request),
@@ -133,16 +141,16 @@ test('after so many wrong credentials the next is not looked at, wrong or right,
 
 test('a credential that was right at this address goes on; the same at another address is not known there', async () => {
   const { ask } = await door({ failedIdentitiesPerMinute: 2 })
-  await ask('Bearer good app', '8.8.8.8')
+  await ask('Bearer good-app', '8.8.8.8')
   for (const address of ['8.8.8.8', '9.9.9.9']) for (let i = 0; i < 2; i++) await ask(`Bearer guess ${i}`, address)
-  assert.equal(await said(ask('Bearer good app', '8.8.8.8')), 'in')
-  assert.equal(await said(ask('Bearer good other', '8.8.8.8')), 'too-many-failures')
-  assert.equal(await said(ask('Bearer good app', '9.9.9.9')), 'too-many-failures')
+  assert.equal(await said(ask('Bearer good-app', '8.8.8.8')), 'in')
+  assert.equal(await said(ask('Bearer good-other', '8.8.8.8')), 'too-many-failures')
+  assert.equal(await said(ask('Bearer good-app', '9.9.9.9')), 'too-many-failures')
   assert.equal(await said(ask(undefined, '8.8.8.8')), 'too-many-failures')
 })
 
-const signed = (signature: string) =>
-  `AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261122/us-east-1/bedrock/aws4_request, Signature=${signature}`
+const signed = (signature: string, id = 'AKIDEXAMPLE') =>
+  `AWS4-HMAC-SHA256 Credential=${id}/20261122/us-east-1/bedrock/aws4_request, Signature=${signature}`
 
 async function send(door: Door, signature: string, body: string): Promise<string> {
   const admission = await door.ask(signed(signature))
@@ -167,11 +175,75 @@ test('a signature whose body has not come yet is not proven', async () => {
   assert.equal(await send(one, '2', 'right'), 'too-many-failures')
 })
 
-test('a body that does not fit its signature counts as a failure, and its access key id is not trusted any more', async () => {
+test('a wrong signature counts as a failure and does not lock out the owner of the access key id it names', async () => {
   const one = await door({ failedIdentitiesPerMinute: 2 })
   assert.equal(await send(one, '1', 'right'), 'in')
-  for (let i = 0; i < 2; i++) assert.equal(await send(one, `${i + 2}`, 'wrong'), 'bad-signature')
-  assert.equal(await send(one, '4', 'right'), 'too-many-failures')
+  for (let i = 0; i < 5; i++) assert.equal(await send(one, 'forged', 'wrong'), 'bad-signature')
+  assert.equal(await said(one.ask('Bearer good')), 'too-many-failures')
+  assert.equal(await send(one, '2', 'right'), 'in')
+  assert.equal(await said(one.ask(signed('3', 'AKIDANOTHER'))), 'too-many-failures')
+})
+
+test('what is looked at behind a shut door costs Redis nothing, wrong as it may be', async () => {
+  let counted = 0
+  const commands: Record<string, unknown> = {
+    defineCommand(name: string) {
+      commands[name] = (...args: unknown[]) => (args.at(-1) as (...said: unknown[]) => void)(null, [++counted, 60_000])
+    },
+  }
+  const one = await door({ failedIdentitiesPerMinute: 2, shared: { isUp: true, commands } })
+  assert.equal(await send(one, '1', 'right'), 'in')
+  for (let i = 0; i < 5; i++) assert.equal(await send(one, 'forged', 'wrong'), 'bad-signature')
+  assert.equal(counted, 2)
+})
+
+test('whose name somebody was wrong in has room as one who is not known, until it is right again', async () => {
+  const one = await door({ failedIdentitiesPerMinute: 9 })
+  const roomFor = async () => {
+    const admission = await one.ask(signed('1'))
+    return admission.kind === 'in' && admission.roomFor
+  }
+  assert.equal(await roomFor(), 'low')
+  await send(one, '1', 'right')
+  assert.equal(await roomFor(), 'normal')
+  await send(one, 'forged', 'wrong')
+  assert.equal(await roomFor(), 'low')
+  await send(one, '2', 'right')
+  assert.equal(await roomFor(), 'normal')
+})
+
+test('an access key that nobody has any more is not known from before', async () => {
+  const one = await door({ failedIdentitiesPerMinute: 2 })
+  assert.equal(await send(one, '1', 'right'), 'in')
+  assert.equal(await send(one, 'revoked', ''), 'unknown-key')
+  await one.ask('Bearer guess')
+  assert.equal(await send(one, 'revoked', ''), 'too-many-failures')
+})
+
+test('what a request carries beside the credential that decides is nothing that has to be remembered', async () => {
+  const { ask } = await door({ failedIdentitiesPerMinute: 1 })
+  await ask('Bearer good-app')
+  for (let i = 0; i <= 10_000; i++) await ask('Bearer good', '9.9.9.9', { 'x-api-key': `${i}` })
+  await ask('Bearer guess')
+  assert.equal(await said(ask('Bearer good-app', '8.8.8.8', { 'x-api-key': 'any' })), 'in')
+})
+
+test('a client whose tokens are new all the time pushes out its own, the oldest first, and nobody else', async () => {
+  const { ask } = await door({ failedIdentitiesPerMinute: 1 })
+  await ask('Bearer good-app')
+  for (let i = 0; i <= 20_000; i++) await ask(`Bearer good-${i}:tokens`)
+  await ask('Bearer guess')
+  assert.equal(await said(ask('Bearer good-app')), 'in')
+  assert.equal(await said(ask('Bearer good-19001:tokens')), 'in')
+  assert.equal(await said(ask('Bearer good-19000:tokens')), 'too-many-failures')
+})
+
+test('at most 10,000 are remembered: of whoever was right longest ago', async () => {
+  const { ask } = await door({ failedIdentitiesPerMinute: 1 })
+  for (let i = 0; i < 12; i++) for (let j = 0; j < 1_000; j++) await ask(`Bearer good-${j}:${i}`)
+  await ask('Bearer guess')
+  const known = async (client: number) => (await said(ask(`Bearer good-999:${client}`))) === 'in'
+  assert.deepEqual([await known(0), await known(1), await known(2), await known(11)], [false, false, true, true])
 })
 
 test('a bearer that spells an access key id is not taken for its owner', async () => {

@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto'
 import { before, test } from 'node:test'
 import { exportSPKI, SignJWT } from 'jose'
 import { credentialedIdentities } from '../../src/identity/credentialed.ts'
-import { type JwtSettings, MOST_VERIFYING, Tokens } from '../../src/identity/jwt.ts'
+import { type JwtSettings, MOST_WAITING, Tokens } from '../../src/identity/jwt.ts'
 import { fixedKeySet, type KeySet, KeysAway } from '../../src/identity/keySet.ts'
 import { KeyRing } from '../../src/identity/keys.ts'
 import type { Who } from '../../src/identity/who.ts'
@@ -237,7 +237,16 @@ test('while the provider is away tokens that are remembered go on, others are to
   assert.deepEqual([other.refusal.code, other.refusal.retryAfterMs], ['identity-unavailable', 7_000])
 })
 
-test('only so many tokens are verified at once; what was refused is let in once there is room', async () => {
+test('who brings a key that may just have been published is told so, not that the provider is away', async () => {
+  const { clock, tokens } = bench({}, { keyFor: () => Promise.reject(new KeysAway(7_000, true)) })
+  const who = await tokens.whoIs(await signed(rsa, rightClaims(clock.nowMs())))
+  assert.equal(
+    said(who),
+    'identity-unavailable: The key of this token is not known yet, please wait before trying again.',
+  )
+})
+
+test('only so many requests wait, however many tokens they bring; what was refused is let in once there is room', async () => {
   const held: (() => void)[] = []
   const { clock, tokens } = bench(
     {},
@@ -249,16 +258,15 @@ test('only so many tokens are verified at once; what was refused is let in once 
     },
   )
   const claims = rightClaims(clock.nowMs())
-  const all = await Promise.all(
-    Array.from({ length: MOST_VERIFYING + 1 }, (_, i) => signed(ed, { ...claims, sub: `u${i}` })),
-  )
+  const some = await Promise.all(Array.from({ length: 24 }, (_, i) => signed(ed, { ...claims, sub: `u${i}` })))
+  const all = [...Array(MOST_WAITING).keys()].map(i => some[i % 23]!).concat(some[23]!)
   const found = all.map(token => tokens.whoIs(token))
   const last = await found.at(-1)!
   assert.ok(last.kind === 'denied' && last.refusal.code === 'identity-unavailable' && last.refusal.retryAfterMs! > 0)
-  assert.equal(tokens.verifying, MOST_VERIFYING)
+  assert.equal(tokens.waiting, MOST_WAITING)
   for (const letGo of held) letGo()
   await Promise.all(found)
-  assert.equal(tokens.verifying, 0)
+  assert.equal(tokens.waiting, 0)
   const again = tokens.whoIs(all.at(-1)!)
   for (const letGo of held) letGo()
   assert.equal(said(await again), 'known')

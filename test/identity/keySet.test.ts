@@ -51,25 +51,49 @@ test('nothing is fetched before a token asks, and then once for all who ask', as
   assert.equal(server.fetches, 1)
 })
 
-test('a key that is new at the provider is found, once ten seconds have passed since the last fetch', async t => {
+test('a key that is new at the provider is found once ten seconds have passed since the last fetch, and is not refused till then', async t => {
   const { server, clock, find } = await bench(t)
   await find('first')
+  await clock.advance(10 * SECOND_MS)
+  assert.equal(await find('made-up'), 'unknown', 'a stranger has had the keys fetched')
   server.keys.push(second.jwk)
-  await clock.advance(10 * SECOND_MS - 1)
-  assert.equal(await find('second'), 'unknown')
+  await clock.advance(100)
+  assert.equal(await find('second'), 9_900)
+  await clock.advance(9_899)
+  assert.equal(await find('second'), 1)
   await clock.advance(1)
   assert.equal(await find('second'), 'found')
-  assert.equal(server.fetches, 2)
+  assert.equal(server.fetches, 3)
+})
+
+test('a key that is published while the keys are on their way is not refused either', async t => {
+  const { server, find } = await bench(t)
+  const before = find('made-up')
+  await until(() => server.fetches === 1, 'they are on their way')
+  server.keys.push(second.jwk)
+  assert.deepEqual(await Promise.all([before, find('second'), find('made-up')]), ['unknown', 10_000, 'unknown'])
 })
 
 test('made-up key ids are no flood at the provider: one fetch in ten seconds', async t => {
   const { server, clock, find } = await bench(t)
   await find('first')
   for (let second = 0; second < 100; second++) {
-    for (let i = 0; i < 10; i++) assert.equal(await find(`made-up-${i}`), 'unknown')
+    const expected = second < 10 ? 10_000 - second * SECOND_MS : 'unknown'
+    for (let i = 0; i < 10; i++) assert.equal(await find(`made-up-${i}`), expected)
     await clock.advance(SECOND_MS)
   }
   assert.ok(server.fetches >= 10 && server.fetches <= 11, `${server.fetches} fetches`)
+})
+
+test('of made-up key ids so many are remembered: one that was forgotten is told to wait again', async t => {
+  const { clock, find } = await bench(t)
+  await find('first')
+  assert.equal(await find('made-up'), 10_000)
+  await clock.advance(10 * SECOND_MS)
+  assert.equal(await find('made-up'), 'unknown')
+  for (let i = 0; i < 1_000; i++) assert.equal(await find(`made-up-${i}`), 10_000)
+  assert.equal(await find('made-up'), 10_000)
+  assert.equal(await find('x'.repeat(257)), 'unknown', 'nor is one that is no id')
 })
 
 test('after ten minutes keys are fetched again beside the requests: one that was withdrawn ends', async t => {
@@ -81,7 +105,9 @@ test('after ten minutes keys are fetched again beside the requests: one that was
   await clock.advance(1)
   assert.equal(await find('first'), 'found', 'nobody waits for the fetch')
   await until(() => server.fetches === 2, 'it was fetched again')
-  await until(async () => (await find('first')) === 'unknown', 'the old key is gone')
+  await until(async () => (await find('first')) !== 'found', 'the old key is gone')
+  await clock.advance(10 * SECOND_MS)
+  assert.equal(await find('first'), 'unknown', 'and stays away')
 })
 
 for (const [manner, reason] of [

@@ -61,7 +61,7 @@ const requests: Record<string, WireRequest> = {
   },
 }
 
-/** What a byte is replaced by: each of its bits turned over, and what has a meaning of its own somewhere. */
+/** What a byte is replaced by in a drawn request: each of its bits turned over, and what has a meaning of its own somewhere. */
 const MEANINGFUL = [' ', '\t', '%', '/', '.', '?', '&', '=', '+', ';', ',', ':', '0', 'A', 'a', '\xff']
 function replacements(character: string): string[] {
   const flipped = Array.from({ length: 8 }, (_, bit) => String.fromCharCode(character.charCodeAt(0) ^ (1 << bit)))
@@ -70,14 +70,22 @@ function replacements(character: string): string[] {
   )
 }
 
-/** Each text that is one byte away: replaced, taken away, put in before. */
-function* oneByteAway(text: string): Generator<string> {
+/** Bytes of a head that node's parser could hand over: past 127 a character is two of them. */
+const HEAD_BYTES = bytesTo(127).filter(byte => byte !== '\n' && byte !== '\r')
+const BODY_BYTES = bytesTo(255)
+
+function bytesTo(last: number): string[] {
+  return Array.from({ length: last + 1 }, (_, byte) => String.fromCharCode(byte))
+}
+
+/** Each text that is one byte away: replaced by every other, taken away, put in before. */
+function* oneByteAway(text: string, bytes = HEAD_BYTES): Generator<string> {
   for (let at = 0; at <= text.length; at++) {
     const [before, after] = [text.slice(0, at), text.slice(at)]
     for (const other of MEANINGFUL) yield before + other + after
     if (at === text.length) return
     yield before + after.slice(1)
-    for (const other of replacements(text[at]!)) yield before + other + after.slice(1)
+    for (const other of bytes) if (other !== text[at]) yield before + other + after.slice(1)
   }
 }
 
@@ -132,7 +140,7 @@ function blanksAsOne(value: string): string {
 /** Every request that is one byte away in its target, its body, or one of its headers. */
 function* neighbours(request: WireRequest): Generator<[where: string, neighbour: WireRequest]> {
   for (const target of oneByteAway(request.target)) yield ['target', { ...request, target }]
-  for (const text of oneByteAway(request.body.toString('latin1')))
+  for (const text of oneByteAway(request.body.toString('latin1'), BODY_BYTES))
     yield ['body', { ...request, body: Buffer.from(text, 'latin1') }]
   for (const [i, [name, value]] of request.headers.entries()) {
     const others = [
@@ -164,7 +172,7 @@ describe('one byte away', () => {
           assert.notEqual(matchOperation(request.method, neighbour.target).kind, 'found', neighbour.target)
       }
       t.diagnostic(`${refused} refused; taken in another spelling: ${JSON.stringify(counts(taken))}`)
-      assert.ok(refused > 5_000, `${refused} refused`)
+      assert.ok(refused > 60_000, `${refused} refused`)
     })
   }
 })

@@ -83,6 +83,30 @@ async function started(
   listens: RegExp,
   onExit: () => void,
 ): Promise<ChildSluice> {
+  const { process: child, output, exited } = beginSluice(args, extra)
+  let hasExited = false
+  void exited.then(() => {
+    hasExited = true
+    onExit()
+  })
+  const listening = () => listens.exec(output())?.[1]
+  await until(() => listening() !== undefined || hasExited, 'it listens', 15_000)
+  const url = listening()
+  if (url === undefined) throw new Error(`it exited: ${output()}`)
+  return {
+    url,
+    process: child,
+    residentBytes: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))![1]) * 1024,
+    exited,
+    output,
+  }
+}
+
+/** One that need not listen yet. */
+export function beginSluice(
+  args: string[],
+  extra: Record<string, string> = {},
+): Pick<ChildSluice, 'process' | 'exited' | 'output'> {
   const child = spawn(process.execPath, [MAIN, ...args], { env: environment(extra) })
   let output = ''
   child.stdout.on('data', chunk => {
@@ -91,23 +115,6 @@ async function started(
   child.stderr.on('data', chunk => {
     output += chunk
   })
-  let hasExited = false
-  const exited = new Promise<number | null>(resolve =>
-    child.on('exit', code => {
-      hasExited = true
-      onExit()
-      resolve(code)
-    }),
-  )
-  const listening = () => listens.exec(output)?.[1]
-  await until(() => listening() !== undefined || hasExited, 'it listens', 15_000)
-  const url = listening()
-  if (url === undefined) throw new Error(`it exited: ${output}`)
-  return {
-    url,
-    process: child,
-    residentBytes: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))![1]) * 1024,
-    exited,
-    output: () => output,
-  }
+  const exited = new Promise<number | null>(resolve => child.on('exit', resolve))
+  return { process: child, exited, output: () => output }
 }

@@ -40,6 +40,35 @@ test('guessing is slowed: after three wrong keys no new one is looked at, right 
   assertRefusal(await callHttp1(sluice.url, { headers: {} }), SHUT)
 })
 
+test('the log tells who guesses: its address, the access key id it names, and nothing secret', async t => {
+  const sluice = await startTestSluice(
+    yaml('keys').replace('ingress:', 'server: { trustedProxies: [loopback] }\ningress:'),
+  )
+  t.after(() => sluice.stop(0))
+  const signedBy = (id: string) =>
+    `AWS4-HMAC-SHA256 Credential=${id}/20261122/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`
+  const from = (last: number, authorization: string) =>
+    callHttp1(sluice.url, { headers: { 'x-forwarded-for': `203.0.113.${last}`, authorization } })
+  await from(1, signedBy('SLUICEJ3ORYZSNHPAACK'))
+  await from(2, signedBy('wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY'))
+  await from(3, wrong(3).headers.authorization)
+  await from(4, bearer(PROVEN).headers.authorization)
+  for (const _ of [1, 2, 3]) await from(3, wrong(3).headers.authorization)
+  const lines = sluice.logged().filter(line => line.msg === 'refused')
+  assert.deepEqual(
+    lines.map(({ refusal, address, accessKeyId }) => [refusal, address, accessKeyId].join(' ').trim()),
+    [
+      'incomplete-signature 203.0.113.1 SLUICEJ3ORYZSNHPAACK',
+      'incomplete-signature 203.0.113.2',
+      'unknown-key 203.0.113.3',
+      'unknown-key 203.0.113.3',
+      'unknown-key 203.0.113.3',
+      'too-many-failures 203.0.113.3',
+    ],
+  )
+  assert.doesNotMatch(JSON.stringify(sluice.logged()), /sluice_|EXAMPLEKEY/)
+})
+
 test('it is slowed from the moment that a reload asks for keys', async t => {
   const sluice = await startTestSluice(yaml('open'))
   t.after(() => sluice.stop(0))

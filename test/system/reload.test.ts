@@ -4,11 +4,12 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { parseConfig } from '../../src/config/load.ts'
 import { keySha256 } from '../../src/identity/keys.ts'
 import { type ChildSluice, startChildSluiceOn } from '../support/childSluice.ts'
 import { signed, signingPair } from '../support/identityProvider.ts'
-import { AT_ONCE, CLAUDE } from '../support/simulated.ts'
-import { oneModel } from '../support/sluice.ts'
+import { AT_ONCE, CLAUDE, forgetAwsEnvironment } from '../support/simulated.ts'
+import { oneModel, startTestSluice } from '../support/sluice.ts'
 import { callHttp1, until } from '../support/wire.ts'
 
 const OLD = `sluice_${'o'.repeat(43)}`
@@ -198,4 +199,18 @@ test('open becomes keys without a restart, and nobody is left in by the door tha
   child.process.kill('SIGHUP')
   await until(async () => (await callHttp1(child.url)).status === 403, 'it asks for a key')
   assert.equal((await callHttp1(child.url, { headers: { 'x-api-key': OLD } })).status, 200)
+})
+
+test('each reload names the settings that are not what runs, until they are again', async t => {
+  forgetAwsEnvironment()
+  const limited = (requestsPerMinute: number) =>
+    oneModel('simulator', '', `${AT_ONCE}\ningress: { requestsPerMinute: ${requestsPerMinute} }`)
+  const sluice = await startTestSluice(limited(100))
+  t.after(() => sluice.stop(0))
+  const reload = (requestsPerMinute: number) => {
+    const next = parseConfig(limited(requestsPerMinute), 'test.yaml', { PORT: '0', HOST: '127.0.0.1' })
+    assert.ok(next.kind === 'ok')
+    return sluice.reload(next.config)
+  }
+  assert.deepEqual([reload(5), reload(5), reload(100)], [['ingress'], ['ingress'], []])
 })
