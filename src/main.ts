@@ -106,7 +106,7 @@ async function serve({ file }: Options): Promise<void> {
   log.info({ url: sluice.url, config: file, ledger, upstream: ends }, 'listening')
   warnOfUnread(config, log)
   void warnAtStart(sluice, config, log)
-  console.error(welcome(sluice.url, ledger, ends))
+  console.error(welcome(sluice.url, config, ledger, ends))
   hangUps(reloader(sluice, file, files, config.server.watchConfig, log))
 }
 
@@ -170,13 +170,15 @@ function startFault(error: unknown): never {
 }
 
 /** For the person who started it; the log says the same to machines. */
-function welcome(url: string, ledger: string, ends: string[]): string {
+function welcome(url: string, { auth }: Config, ledger: string, ends: string[]): string {
   const body = '{"messages":[{"role":"user","content":[{"text":"Hello"}]}]}'
+  const key = auth.mode === 'keys' ? " -H 'x-api-key: YOUR-KEY'" : ''
   return `
   Sluice listens on ${url}
+  clients   ${auth.mode === 'keys' ? 'those with a credential (auth.mode: keys)' : 'everybody who can reach it (auth.mode: open)'}
   ledger    ${ledger}
   upstream  ${ends.join(', ')}
-  try       curl ${url}/model/anthropic.claude-sonnet-4-5-20250929-v1:0/converse -H 'content-type: application/json' -d '${body}'
+  try       curl ${url}/model/anthropic.claude-sonnet-4-5-20250929-v1:0/converse${key} -H 'content-type: application/json' -d '${body}'
 `
 }
 

@@ -21,7 +21,7 @@ import { startOwnSimulator } from './ownSimulator.ts'
 import type { RunningSimulator } from './simulator/server.ts'
 import { type BuiltStages, buildStages } from './stages.ts'
 import { newId, systemClock } from './system.ts'
-import type { Logger } from './telemetry/log.ts'
+import { type Logger, logRefused } from './telemetry/log.ts'
 import { startTracing, type Tracing } from './telemetry/tracing.ts'
 import type { OnePortOptions } from './transport/onePort.ts'
 import { VERSION } from './version.ts'
@@ -151,7 +151,7 @@ function doorOf(
     ...stages.door,
     refused(refusal, operation, requestId) {
       metrics.refused(refusal, operation)
-      log.info({ requestId, operation, refusal: refusal.code, ...refusal.from }, 'refused')
+      logRefused(log, refusal, operation, requestId)
     },
   }
 }

@@ -108,6 +108,7 @@ test('docs/reference.md lists every field of an invocation in the log, and no ot
     retries: 1,
     fallback: 'mock',
     coalesced: true,
+    credential: 'key-0123456789ab',
     traceId: 't',
     names: { requestId: 'bedrock', exception: 'ValidationException' },
   }
@@ -133,6 +134,7 @@ test('every file that a document links to exists', () => {
     CONFIGURATION,
     'docs/benchmarks.md',
     'docs/clients.md',
+    'docs/docker.md',
     'docs/ingress.md',
     'docs/limits.md',
     METRICS,

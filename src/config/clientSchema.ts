@@ -15,7 +15,11 @@ const limits = z
       .optional()
       .describe('Estimated input + output cap, corrected to what Bedrock charged when a call ends. Absent: unlimited.'),
     concurrent: z.int().min(1).max(100_000).optional().describe('Calls in flight. Absent: unlimited.'),
-    models: z.array(name).min(1).optional().describe('The models it may ask for. Absent: all.'),
+    models: z
+      .array(name)
+      .min(1)
+      .optional()
+      .describe('The models it may ask for, by their names here (`models[].name`). Absent: all.'),
     algorithm: z
       .enum(ALGORITHMS)
       .default('token-bucket')

@@ -26,6 +26,7 @@ export type SecretsResult = { kind: 'ok'; secrets: Secrets } | { kind: 'faulty';
 /** At an address from which its owner signs, wrong signatures are not slowed: a short one could be found. */
 const SHORTEST_SECRET = 16
 const LONGEST_SECRET = 1024
+const SECRET_ENV_FOUND = 'one that was not, or was empty; a secretFile is read at every reload'
 
 /** Nothing is read while `auth.mode` is `open`. No message shows what was found: it may be the secret itself, put in the wrong place. */
 export function readSecrets({ auth, clients }: Config, sources: Sources): SecretsResult {
@@ -40,8 +41,9 @@ export function readSecrets({ auth, clients }: Config, sources: Sources): Secret
       // What writes variables and files often leaves a line break; no secret ends with one.
       const secret = (secretEnv ? sources.variables[secretEnv] : textOf(secretFile!, sources))?.trim()
       if (!secret) {
-        if (secretEnv) fault(`${at}.secretEnv`, 'the name of a variable that is set', 'one that is not, or is empty')
-        else fault(`${at}.secretFile`, 'a file with the secret', 'none that can be read, or an empty one')
+        if (secretEnv)
+          fault(`${at}.secretEnv`, 'the name of a variable that was set when Sluice started', SECRET_ENV_FOUND)
+        else fault(`${at}.secretFile`, 'a file with the secret', 'none that this user may read, or an empty one')
       } else if (secret.length < SHORTEST_SECRET || secret.length > LONGEST_SECRET) {
         const found = secret.length < SHORTEST_SECRET ? 'a shorter one' : 'a longer one'
         fault(at, `a secret of ${SHORTEST_SECRET} to ${LONGEST_SECRET} characters`, found)

@@ -20,6 +20,8 @@ export interface Invocation {
   /** Absent: not metered, so it is sent at once. */
   demand?: Demand
   flow: Flow
+  /** What its client was known by, where the flow's user is another name. */
+  credential?: string
   /** How long it may wait for its turn, in all. */
   maxWaitMs: number
   /** What the client's SDK calls all its attempts at one call: a retry of its own regains its place. */
@@ -270,6 +272,7 @@ export interface Finished {
   /** It took part in another's call, and was charged nothing. */
   coalesced: boolean
   /** See Invocation. */
+  credential?: string | undefined
   traceId?: string | undefined
   names?: AnswerNames | undefined
 }

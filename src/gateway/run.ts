@@ -32,6 +32,7 @@ export function newRun(invocation: Invocation, nowMs: number): Run {
     retries: 0,
     fallback: undefined,
     coalesced: false,
+    credential: invocation.credential,
     traceId: invocation.traceId,
     startedMs: nowMs,
     sendingMs: 0,

@@ -87,6 +87,7 @@ interface Caller {
   route: Route
   flow: Flow
   /** As in Admission. */
+  credential?: string
   roomFor: Priority
   maxWaitMs: number
   place: Place
@@ -113,7 +114,7 @@ function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned
 function placeFor(parts: DataPlaneParts, request: Request, route: Route, admission: Admission): Turned {
   const { operation } = route
   if (admission.kind === 'refused') return { refusal: admission.refusal, operation }
-  const { flow, roomFor, checkBody } = admission
+  const { flow, credential, roomFor, checkBody } = admission
   const shed = parts.loop.shed(roomFor)
   if (shed) return { refusal: shed, operation }
   const bytes = declaredBytes(request)
@@ -121,7 +122,15 @@ function placeFor(parts: DataPlaneParts, request: Request, route: Route, admissi
   const place = parts.receiving.admit(roomFor, bytes)
   if (!place) return { refusal: parts.receiving.stage.refusal(roomFor), operation }
   const maxWaitMs = Math.min(admission.maxWaitMs ?? Infinity, parts.maxWaitMs(flow.priority))
-  return { route, flow, roomFor, maxWaitMs, place, ...(checkBody && { checkBody }) }
+  return {
+    route,
+    flow,
+    ...(credential !== undefined && { credential }),
+    roomFor,
+    maxWaitMs,
+    place,
+    ...(checkBody && { checkBody }),
+  }
 }
 
 function unread(parts: DataPlaneParts, { roomFor }: Caller, { kind }: { kind: 'too-large' | 'no-room' }): Early {
@@ -143,6 +152,7 @@ function invocationOf(
     ...(model && { model }),
     ...(demand && { demand }),
     flow: caller.flow,
+    ...(caller.credential !== undefined && { credential: caller.credential }),
     ...(sdkInvocationId !== undefined && { sdkInvocationId }),
     maxWaitMs: caller.maxWaitMs,
     request: {

@@ -21,6 +21,8 @@ export type Admission =
   | {
       kind: 'in'
       flow: Flow
+      /** What it was known by, where the flow's user is another name. */
+      credential?: string
       /** The class in which it gets room here while its body comes: the lowest for who is not known until that has come. */
       roomFor: Priority
       /** What it asks for; undefined: nothing. */
@@ -79,7 +81,15 @@ export class Doorkeeper {
     }
     const { flow, maxWaitMs } = identity
     const roomFor = isKnown ? flow.priority : 'low'
-    return { kind: 'in', flow, roomFor, maxWaitMs, ...(checkBody && { checkBody }) }
+    const credential = who.user === flow.user ? undefined : who.user
+    return {
+      kind: 'in',
+      flow,
+      roomFor,
+      maxWaitMs,
+      ...(credential !== undefined && { credential }),
+      ...(checkBody && { checkBody }),
+    }
   }
 
   /** A credential that promises a body is proven only by that body. */

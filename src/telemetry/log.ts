@@ -1,5 +1,6 @@
 // What is logged, and under which names. Never a prompt, an answer, a header or a key: only figures and configured names.
 import { type DestinationStream, type Logger, pino } from 'pino'
+import type { Refusal, RefusalCode } from '../domain/refusal.ts'
 import type { Finished } from '../gateway/ports.ts'
 
 export type { Logger }
@@ -32,6 +33,7 @@ export function logFinished(log: Logger, run: Finished): void {
       priority: run.flow.priority,
       client: run.flow.client,
       user: run.flow.user,
+      credential: run.credential,
       outcome: run.outcome,
       status: run.status,
       refusal: run.refusal?.code,
@@ -51,4 +53,14 @@ export function logFinished(log: Logger, run: Finished): void {
     },
     'invocation',
   )
+}
+
+/** Whose messages an operator needs, since one app's credential is wrong in a way of its own. */
+const TELLS_WHY: ReadonlySet<RefusalCode> = new Set(['unknown-key', 'expired-token', 'bad-signature'])
+
+/** One line for whoever was turned away before the gateway heard of it. */
+export function logRefused(log: Logger, { code, message, from }: Refusal, operation: string, requestId: string): void {
+  // What repeats a piece of the request has it in quotes: it may be anything, a secret in the wrong place too.
+  const reason = TELLS_WHY.has(code) && !message.includes('"') ? message : undefined
+  log.warn({ requestId, operation, refusal: code, reason, ...from }, 'refused')
 }

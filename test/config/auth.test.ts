@@ -156,15 +156,17 @@ test('a secret that is not there is a fault, each of them at once, and no name i
   assert.deepEqual(result.kind === 'faulty' && result.faults, [
     {
       setting: 'clients[0].sigv4[0].secretEnv',
-      message: 'expected the name of a variable that is set, found one that is not, or is empty',
+      message:
+        'expected the name of a variable that was set when Sluice started, found one that was not, or was empty; a secretFile is read at every reload',
     },
     {
       setting: 'clients[0].sigv4[1].secretFile',
-      message: 'expected a file with the secret, found none that can be read, or an empty one',
+      message: 'expected a file with the secret, found none that this user may read, or an empty one',
     },
     {
       setting: 'clients[1].sigv4[0].secretEnv',
-      message: 'expected the name of a variable that is set, found one that is not, or is empty',
+      message:
+        'expected the name of a variable that was set when Sluice started, found one that was not, or was empty; a secretFile is read at every reload',
     },
     { setting: 'clients[1].sigv4[1]', message: 'expected a secret of 16 to 1024 characters, found a longer one' },
     { setting: 'clients[1].sigv4[2]', message: 'expected a secret of 16 to 1024 characters, found a shorter one' },

@@ -141,9 +141,11 @@ test('Anthropic’s SDK sends its apiKey as x-api-key, and its authToken as bear
   assert.ok(error instanceof Anthropic.PermissionDeniedError)
 })
 
-test('x-sluice-user names the users of a key', async () => {
+test('x-sluice-user names the users of a key, and the log still says which key it was', async () => {
   const headers = { 'x-api-key': WEB, 'x-sluice-user': 'ann' }
   assert.deepEqual(await flowOf(() => callHttp1(sluice.url, { headers })), ['web', 'ann'])
+  const line = sluice.logged().findLast(one => one.msg === 'invocation')!
+  assert.equal(line.credential, OF_WEB[1])
 })
 
 const ROUTES: Call[] = [

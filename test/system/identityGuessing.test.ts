@@ -45,12 +45,13 @@ test('the log tells who guesses: its address, the access key id it names, and no
     yaml('keys').replace('ingress:', 'server: { trustedProxies: [loopback] }\ningress:'),
   )
   t.after(() => sluice.stop(0))
-  const signedBy = (id: string) =>
-    `AWS4-HMAC-SHA256 Credential=${id}/20261122/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`
+  const signedBy = (id: string, service = 'bedrock') =>
+    `AWS4-HMAC-SHA256 Credential=${id}/20261122/us-east-1/${service}/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`
   const from = (last: number, authorization: string) =>
     callHttp1(sluice.url, { headers: { 'x-forwarded-for': `203.0.113.${last}`, authorization } })
   await from(1, signedBy('SLUICEJ3ORYZSNHPAACK'))
   await from(2, signedBy('wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY'))
+  await from(5, signedBy('SLUICEJ3ORYZSNHPAACK', 'EXAMPLEKEY'))
   await from(3, wrong(3).headers.authorization)
   await from(4, bearer(PROVEN).headers.authorization)
   for (const _ of [1, 2, 3]) await from(3, wrong(3).headers.authorization)
@@ -60,6 +61,7 @@ test('the log tells who guesses: its address, the access key id it names, and no
     [
       'incomplete-signature 203.0.113.1 SLUICEJ3ORYZSNHPAACK',
       'incomplete-signature 203.0.113.2',
+      'bad-signature 203.0.113.5 SLUICEJ3ORYZSNHPAACK',
       'unknown-key 203.0.113.3',
       'unknown-key 203.0.113.3',
       'unknown-key 203.0.113.3',

@@ -131,6 +131,8 @@ for (const protocol of PROTOCOLS) {
       const reply = await call(protocol, sluice.url, bearer(token))
       assert.match(assertRefusal(reply, UNKNOWN), says, what)
       assert.ok(!reply.body.toString().includes(token.slice(-20)))
+      const logged = sluice.logged().findLast(line => line.msg === 'refused')!
+      assert.match(String(logged.reason), says, 'its operator is told as well')
     }
     const expired = await call(protocol, sluice.url, bearer(await signed(rsa, claims({ exp: Date.now() / 1000 - 60 }))))
     assert.match(assertRefusal(expired, EXPIRED), /is expired$/)
