@@ -107,12 +107,13 @@ function addressOf({ address }: Presented): string {
   return address === undefined ? 'unknown' : subscriberOf(address)
 }
 
-/** A digest of its credential, bound to its address; undefined: it has none that could be known again. */
+/** Its credential, bound to its address; of a secret its digest. Undefined: it has none that could be known again. */
 function provenKey(presented: Presented, shown: Shown | undefined): string | undefined {
-  const text = shown?.kind === 'signature' ? shown.accessKeyId : shown?.text
-  if (shown === undefined || text === undefined) return undefined
+  if (shown === undefined) return undefined
+  const at = addressOf(presented)
   // Of each kind by itself: a bearer that spells an access key id is not its owner.
-  return `${hash('sha256', `${shown.kind} ${text}`, 'base64')} ${addressOf(presented)}`
+  if (shown.kind === 'secret') return `${hash('sha256', shown.text, 'base64')} ${at}`
+  return shown.accessKeyId === undefined ? undefined : `signature ${shown.accessKeyId} ${at}`
 }
 
 function addressLimit(retryAfterMs: number): Refusal {
