@@ -92,10 +92,14 @@ describe('one gateway, as `docker compose up` starts it', { timeout: SUITE_WITHI
     assert.ok(reply.usage!.outputTokens! > 0)
   })
 
-  test('curl has its OpenAI call answered over HTTP/1.1 and over HTTP/2', () => {
-    const body = '{"model":"openai.gpt-oss-120b-1:0","messages":[{"role":"user","content":"Hello"}]}'
+  test('curl has its Converse, ConverseStream and OpenAI calls answered over HTTP/1.1 and over HTTP/2', () => {
+    const openai = '{"model":"openai.gpt-oss-120b-1:0","messages":[{"role":"user","content":"Hello"}]}'
     for (const version of ['--http1.1', '--http2-prior-knowledge']) {
-      const said = curl(version, `${project.url}/openai/v1/chat/completions`, '-d', body)
+      const whole = curl(version, `${project.url}/model/${MODEL}/converse`, '-d', HELLO)
+      assert.match(JSON.parse(whole).output.message.content[0].text, /\w+ \w+/)
+      const stream = curl(version, `${project.url}/model/${MODEL}/converse-stream`, '-d', HELLO)
+      assert.match(stream, /messageStart[\s\S]*contentBlockDelta[\s\S]*messageStop[\s\S]*"totalTokens"/)
+      const said = curl(version, `${project.url}/openai/v1/chat/completions`, '-d', openai)
       assert.match(JSON.parse(said).choices[0].message.content, /\w+ \w+/)
     }
   })
