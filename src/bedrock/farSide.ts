@@ -24,6 +24,8 @@ export interface FarSideSettings {
 
 /** The simulator takes any signature; real credentials are never shown to it. */
 const SIMULATOR_CREDENTIALS: Credentials = { accessKeyId: 'SIMULATOR', secretAccessKey: 'simulator' }
+/** Of an endpoint that is named: a VPC's, say. */
+const AWS_HOST = /\.(amazonaws\.com(\.cn)?|api\.aws)$/
 /** Of AWS's own (its API reference); docker-compose.yml gives a shorter one where its shell has none. */
 const SHORTEST_ACCESS_KEY_ID = 16
 /** Signing name of both planes. */
@@ -42,12 +44,12 @@ export function farSides(pool: PoolSettings, settings: FarSideSettings): Record<
     region: pool.region,
     ...(pool.profile !== undefined && { profile: pool.profile }),
   })
+  const isAws = pool.endpoint === undefined || AWS_HOST.test(new URL(pool.endpoint).hostname)
   const at = (url: string): FarSide => {
     if (settings.bearerToken && pool.profile === undefined) return withBearer(url, settings.bearerToken)
     return signed(url, pool.region, async () => {
       const credentials = await client.config.credentials()
-      const isStandIn = credentials.accessKeyId.length < SHORTEST_ACCESS_KEY_ID
-      if (isStandIn && pool.endpoint === undefined) throw new StandInCredentials()
+      if (isAws && credentials.accessKeyId.length < SHORTEST_ACCESS_KEY_ID) throw new StandInCredentials()
       return credentials
     })
   }

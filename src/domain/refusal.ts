@@ -33,6 +33,7 @@ export type RefusalCode =
   | 'bad-signature'
   | 'too-many-failures'
   | 'identity-unavailable'
+  | 'unconfirmed-key'
   | 'model-not-allowed'
   | 'client-limit'
   | AdmissionCode

@@ -6,7 +6,8 @@ import { createOnePort, type OnePortOptions, type Request, type Response } from 
 import { bodyOf, cutUnlessTaken } from './clientAnswer.ts'
 import { answerClientError } from './clientError.ts'
 import { createDataPlane, type DataPlaneParts } from './dataPlane.ts'
-import { doubtOf, isBehindDoubt } from './framingDoubt.ts'
+import { doubtOf } from './framingDoubt.ts'
+import { isTooLate } from './lastWord.ts'
 
 export interface Readiness {
   status: 'ready' | 'degraded' | 'draining'
@@ -82,9 +83,9 @@ function atMost(most: number) {
 
 const OPERATIONS_PATHS = new Set(['/healthz', '/readyz', '/status', '/metrics'])
 
-/** It is refused where all others are. */
+/** It is refused, or dropped, where all others are. */
 function isInDoubt(request: Request): boolean {
-  return isBehindDoubt(request) || doubtOf(request) !== undefined
+  return isTooLate(request) || doubtOf(request) !== undefined
 }
 
 function isForOperations({ method, url = '' }: Request): boolean {

@@ -130,8 +130,8 @@ function cutOff(response: Response): void {
 }
 
 /**
- * The rest of an answer may be small, but one that is never read would hold its connection, or its stream, for ever. Costs nothing
- * where the system has taken all of it already.
+ * The rest of an answer may be small, but one that is never read would hold its connection, or its stream, for ever. From its end
+ * on it has the stall timeout to be taken whole. Costs nothing where the system has taken all of it already.
  */
 export function cutUnlessTaken(response: Response, patience: Patience): void {
   const body = bodyOf(response)

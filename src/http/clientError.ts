@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { Clock } from '../domain/clock.ts'
 import { owesNothingEarlier } from '../transport/onePort.ts'
 import { errorTypeHeader } from '../wire/exceptions.ts'
+import { takeNoMoreFrom } from './lastWord.ts'
 
 const BY_CODE: Record<string, { status: number; message: string }> = {
   HPE_HEADER_OVERFLOW: { status: 431, message: "The request's headers are larger than this server takes." },
@@ -36,6 +37,7 @@ export function answerClientError(
     return
   }
   answered.add(socket)
+  takeNoMoreFrom(socket)
   const { status, message } = BY_CODE[error.code ?? ''] ?? MALFORMED
   const body = JSON.stringify({ message })
   socket.end(

@@ -15,7 +15,8 @@ import { matchOperation, type Operation, type Route } from '../wire/operations.t
 import { bodyOf, ClientAnswer, cutUnlessTaken, writeHead } from './clientAnswer.ts'
 import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import type { Admission, Doorkeeper } from './doorkeeper.ts'
-import { doubt, doubtOf, isBehindDoubt } from './framingDoubt.ts'
+import { doubtOf } from './framingDoubt.ts'
+import { isTooLate, takeNoMoreFrom } from './lastWord.ts'
 import type { Place, Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
 import { declaredBytes, discardBody, readBody } from './requestBody.ts'
@@ -44,7 +45,7 @@ export type DataPlane = (request: Request, response: Response, invite?: () => vo
 
 export function createDataPlane(parts: DataPlaneParts): DataPlane {
   return async (request, response, invite) => {
-    if (isBehindDoubt(request)) return
+    if (isTooLate(request)) return
     const id = parts.newId()
     const arrivedMs = parts.clock.nowMs()
     // Listens from the start: a client may leave while it is identified, or while its body is still on the way. Once it is
@@ -62,7 +63,7 @@ export function createDataPlane(parts: DataPlaneParts): DataPlane {
       if (presence.isGone || isOver(response)) return
       invite?.()
       const read = await readBody(request, parts.maxBodyBytes, caller.place)
-      if (read.kind === 'gone') return
+      if (read.kind === 'gone' || isTooLate(request)) return
       const parsed = read.kind === 'ok' ? await parse(parts, caller, read.body, presence) : unread(parts, caller, read)
       if (!parsed) return
       if ('refusal' in parsed) {
@@ -243,7 +244,7 @@ function unrouted(match: Exclude<ReturnType<typeof matchOperation>, { kind: 'fou
 
 /** Another server may see another request in it, or another end of it. */
 function hangUp(request: Request, message: string): Early {
-  doubt(request)
+  takeNoMoreFrom(request.socket)
   return { ...malformed(message), headers: ['connection', 'close'] }
 }
 

@@ -2,19 +2,6 @@
 // another host for theirs, or another place for their end.
 import type { Request } from '../transport/onePort.ts'
 
-/** Connections to be closed behind an answer; node has parsed what came with the request already. */
-const doubted = new WeakSet<object>()
-
-/** Nothing more is taken from its connection. */
-export function doubt({ socket }: Request): void {
-  doubted.add(socket)
-}
-
-/** It stands behind one that was in doubt: nobody knows whether it is a request at all. */
-export function isBehindDoubt(request: Request): boolean {
-  return request.httpVersionMajor === 1 && doubted.has(request.socket)
-}
-
 /** What is wrong, for the client; undefined: nothing is. */
 export function doubtOf({ httpVersion, httpVersionMajor, headers, rawHeaders }: Request): string | undefined {
   if (httpVersionMajor === 2) return undefined

@@ -25,7 +25,12 @@ export interface IngressGuardParts {
 }
 
 /** Nothing was guessed: no credential, one that was right once, or nobody who could tell. */
-const NO_GUESS: ReadonlySet<RefusalCode> = new Set(['no-credentials', 'expired-token', 'identity-unavailable'])
+const NO_GUESS: ReadonlySet<RefusalCode> = new Set([
+  'no-credentials',
+  'expired-token',
+  'unconfirmed-key',
+  'identity-unavailable',
+])
 
 export class IngressGuard {
   readonly #requests: AddressLimiter | undefined

@@ -22,6 +22,7 @@ export const REFUSAL_SHAPES: Record<RefusalCode, Shape> = {
   'incomplete-signature': { status: 403, exception: 'IncompleteSignatureException' },
   'bad-signature': { status: 403, exception: 'InvalidSignatureException' },
   'too-many-failures': { status: 429, exception: 'ThrottlingException' },
+  'unconfirmed-key': { status: 503, exception: 'ServiceUnavailableException' },
   'identity-unavailable': { status: 503, exception: 'ServiceUnavailableException' },
   'model-not-allowed': { status: 403, exception: 'AccessDeniedException' },
   'client-limit': { status: 429, exception: 'ThrottlingException' },

@@ -140,8 +140,10 @@ function priorityOf(value: unknown): Priority | undefined {
 
 function refusalOf(error: unknown): Denied {
   if (error instanceof KeysAway) {
-    const what = error.isUp ? 'The key of this token is not known yet' : 'The identity provider cannot be reached'
-    return unavailable(what, error.retryAfterMs)
+    const { isUp, retryAfterMs } = error
+    if (!isUp) return unavailable('The identity provider cannot be reached', retryAfterMs)
+    const message = 'The key of this token is not known yet, please wait before trying again.'
+    return denied({ code: 'unconfirmed-key', message, retryAfterMs })
   }
   if (error instanceof errors.JWTExpired)
     return denied({ code: 'expired-token', message: 'The security token included in the request is expired' })

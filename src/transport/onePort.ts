@@ -44,7 +44,8 @@ const latest = new WeakMap<Socket, http.ServerResponse>()
  */
 export function owesNothingEarlier(socket: Socket): boolean {
   const response = latest.get(socket)
-  if (!response || response.writableFinished) return true
+  // Of a request that was answered before it had come whole, the rest has its answer already.
+  if (!response || (response.writableFinished && response.req.complete)) return true
   return response.socket === socket && !response.headersSent && !response.req.complete
 }
 

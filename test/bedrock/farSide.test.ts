@@ -100,6 +100,8 @@ test('a profile that does not exist fails the call, and never falls back to othe
 test('credentials that stand in for a simulator are never sent to AWS, and are good for any other endpoint', async () => {
   process.env.AWS_ACCESS_KEY_ID = 'simulator'
   await assert.rejects(proof(pool()), StandInCredentials)
+  const vpc = 'https://vpce-0a1b-2c3d.bedrock-runtime.us-east-1.vpce.amazonaws.com'
+  await assert.rejects(proof(pool({ endpoint: vpc })), StandInCredentials)
   assert.match(await proof(pool({ endpoint: 'http://simulator:8081' })), /Credential=simulator\//)
   process.env.AWS_ACCESS_KEY_ID = 'AKIDOFSIXTEEN016'
   assert.match(await proof(pool()), /Credential=AKIDOFSIXTEEN016\//)

@@ -5,7 +5,7 @@ import net from 'node:net'
 import { after, before, test } from 'node:test'
 import { type FakeBedrock, startFakeBedrock } from '../support/fakeBedrock.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
-import { CONVERSE, exchange, parseAnswer, until, useTestCredentials } from '../support/wire.ts'
+import { CONVERSE, callHttp1, exchange, parseAnswer, until, useTestCredentials } from '../support/wire.ts'
 
 let bedrock: FakeBedrock
 let sluice: TestSluice
@@ -65,6 +65,39 @@ test('while a request waits for its answer, what is no request behind it is not 
   answer()
 })
 
+for (const [what, { first, rest }] of Object.entries({
+  'its body': { first: GOOD.slice(0, -1), rest: GOOD.slice(-1) },
+  'its head': { first: GOOD.slice(0, 40), rest: GOOD.slice(40) },
+})) {
+  test(`a request that has been told it was too slow is not sent to Bedrock when the end of ${what} comes after all`, async () => {
+    const { socket, came, closed } = connect({ goesOn: true })
+    socket.write(first)
+    await until(() => came() !== '', 'it is answered')
+    const before = bedrock.seen.length
+    socket.write(rest)
+    // Time enough for it to have been sent.
+    for (let i = 0; i < 3; i++) assert.equal((await callHttp1(sluice.url)).status, 200)
+    socket.end()
+    await closed
+    assert.equal(parseAnswer(came()).status, 408)
+    assert.equal(bedrock.seen.length, before + 3)
+  })
+}
+
+for (const [what, { head, rest }] of Object.entries({
+  'whose body never comes': { head: 'Content-Length: 10', rest: '' },
+  'whose chunks are none': { head: 'Transfer-Encoding: chunked', rest: 'xyz\r\n' },
+})) {
+  test(`a request that was answered before it had come whole, and ${what}, has no second answer`, async () => {
+    const { socket, came, closed } = connect()
+    socket.write(`GET /healthz HTTP/1.1\r\nHost: h\r\n${head}\r\n\r\n`)
+    await until(() => came() !== '', 'it is answered')
+    socket.write(rest)
+    await closed
+    assert.deepEqual(came().match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200'])
+  })
+}
+
 test('a client that still sends its body gets to read why nobody wants it', async () => {
   const { socket, came, closed } = connect()
   const body = Buffer.alloc(64 * 1024)
@@ -85,9 +118,10 @@ test('a client that still sends its body gets to read why nobody wants it', asyn
   assert.equal(parseAnswer(came()).status, 400, `${sent} pieces were sent`)
 })
 
-function connect() {
+/** `goesOn`: as clients do that send on though the far end has ended its half. */
+function connect({ goesOn = false } = {}) {
   const { hostname, port } = new URL(sluice.url)
-  const socket = net.connect(Number(port), hostname)
+  const socket = net.connect({ port: Number(port), host: hostname, allowHalfOpen: goesOn })
   let text = ''
   socket.setEncoding('latin1').on('data', chunk => {
     text += chunk

@@ -240,10 +240,7 @@ test('while the provider is away tokens that are remembered go on, others are to
 test('who brings a key that may just have been published is told so, not that the provider is away', async () => {
   const { clock, tokens } = bench({}, { keyFor: () => Promise.reject(new KeysAway(7_000, true)) })
   const who = await tokens.whoIs(await signed(rsa, rightClaims(clock.nowMs())))
-  assert.equal(
-    said(who),
-    'identity-unavailable: The key of this token is not known yet, please wait before trying again.',
-  )
+  assert.equal(said(who), 'unconfirmed-key: The key of this token is not known yet, please wait before trying again.')
 })
 
 test('only so many requests wait, however many tokens they bring; what was refused is let in once there is room', async () => {

@@ -25,6 +25,7 @@ import { assertRefusal, CONVERSE, call, callHttp1, PROTOCOLS, until } from '../s
 const KEY = `sluice_${'k'.repeat(43)}`
 const UNKNOWN = { status: 403, exception: 'UnrecognizedClientException', code: 'unknown-key' }
 const EXPIRED = { status: 403, exception: 'ExpiredTokenException', code: 'expired-token' }
+const UNCONFIRMED = { status: 503, exception: 'ServiceUnavailableException', code: 'unconfirmed-key' }
 const AWAY = { status: 503, exception: 'ServiceUnavailableException', code: 'identity-unavailable' }
 
 let rsa: SigningPair
@@ -150,7 +151,10 @@ test('the provider away: who is known goes on, who is not is told when to come b
   away.manner = 'error'
   const young = await signingPair('ES256', 'young')
   // Asked for at the provider ten seconds ago or less: it may have been published since.
-  assert.match(assertRefusal(await callHttp1(own.url, bearer(await signed(young, claims()))), AWAY), /not known yet/)
+  assert.match(
+    assertRefusal(await callHttp1(own.url, bearer(await signed(young, claims()))), UNCONFIRMED),
+    /not known yet/,
+  )
   assert.equal((await callHttp1(own.url, bearer(known))).status, 200)
 
   away.keys = [young.jwk]

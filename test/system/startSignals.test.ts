@@ -26,7 +26,7 @@ async function starting(t: TestContext): Promise<Pick<ChildSluice, 'process' | '
     redis.close()
     rmSync(folder, { recursive: true })
   })
-  await until(() => sockets.length > 0, 'it waits for Redis')
+  await until(() => sockets.length > 0, 'it waits for Redis', 15_000)
   assert.doesNotMatch(child.output(), /listening/)
   return child
 }
