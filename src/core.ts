@@ -24,6 +24,7 @@ import { systemClock } from './system.ts'
 import { type Logger, logFinished } from './telemetry/log.ts'
 import { Metrics } from './telemetry/metrics.ts'
 import { VERSION } from './version.ts'
+import { regionInPath } from './wire/arn.ts'
 
 export interface Core {
   book: Book
@@ -149,9 +150,6 @@ function buildFallbacks(
 
 /** Guardrails, async invocations and inference profiles name a Region in their ARN, or none: then the first pool's. */
 function poolForRegionOf(invocation: Invocation, pools: PoolSettings[]): PoolSettings {
-  const region = /arn%3Aaws[^/]*?%3Abedrock%3A([a-z0-9-]+)|arn:aws[^/]*?:bedrock:([a-z0-9-]+)/i.exec(
-    invocation.request.rawUrl,
-  )
-  const wanted = region?.[1] ?? region?.[2]
+  const wanted = regionInPath(invocation.request.rawUrl)
   return pools.find(pool => pool.region === wanted) ?? pools[0]!
 }

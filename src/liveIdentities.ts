@@ -52,7 +52,10 @@ export class LiveIdentities implements Identities {
   }
 
   whoIs(presented: Presented): Who | Promise<Who> {
-    return this.#current.whoIs(presented)
+    const asked = this.#current
+    const who = asked.whoIs(presented)
+    // Who waited while the settings changed is judged by those that hold now.
+    return who instanceof Promise ? who.then(one => (asked === this.#current ? one : this.whoIs(presented))) : who
   }
 
   /** Only tokens are waited for; everybody else is known at once, so that nobody is found being identified. */

@@ -51,9 +51,12 @@ export function upstreamHeaders(headers: string[]): string[] {
   return keep(headers, name => !NOT_UPSTREAM.has(name) && (!NOT_UPSTREAM_PREFIX.test(name) || name === SDK_NAME))
 }
 
-/** Flat response headers, fit to hand back. Ours are ours to say. */
+/** What is Sluice's to say to its clients, or nobody's: where else to go. */
+const NOT_DOWNSTREAM = new Set([...HOP_BY_HOP, 'alt-svc', 'ratelimit', 'ratelimit-policy'])
+
+/** Flat response headers, fit to hand back. */
 export function downstreamHeaders(headers: string[]): string[] {
-  return keep(headers, name => !HOP_BY_HOP.has(name) && !name.startsWith(OWN_HEADER_PREFIX))
+  return keep(headers, name => !NOT_DOWNSTREAM.has(name) && !name.startsWith(OWN_HEADER_PREFIX))
 }
 
 function keep(headers: string[], wanted: (lowerCaseName: string) => boolean): string[] {

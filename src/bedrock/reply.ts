@@ -32,6 +32,7 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
   #controller: Dispatcher.DispatchController | undefined
   #usage: UsageReader | undefined
   #held: Held | undefined
+  #informational = 0
   abandoned = false
 
   constructor(operation: Operation, receiver: Receiver, clock: Clock) {
@@ -69,7 +70,11 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (status < 200) return
+    if (status < 200) {
+      this.#informational += 1
+      if (this.#informational > MAX_INFORMATIONAL) controller.abort(new errors.HTTPParserError('interim answers alone'))
+      return
+    }
     if (status > HIGHEST_STATUS) {
       controller.abort(new errors.HTTPParserError(`status ${status}`))
       return
@@ -137,6 +142,9 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
     this.failed(error)
   }
 }
+
+/** Each of them begins the wait for the head anew. */
+const MAX_INFORMATIONAL = 32
 
 /** HTTP knows none beyond, and node's HTTP/2 would refuse to write one. */
 const HIGHEST_STATUS = 599

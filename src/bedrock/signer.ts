@@ -210,7 +210,8 @@ export function decodeQuery(rawQuery: string): Record<string, string | string[]>
     const name = decode(at < 0 ? pair : pair.slice(0, at))
     const value = at < 0 ? '' : decode(pair.slice(at + 1))
     const earlier = query[name]
-    query[name] = earlier === undefined ? value : [earlier, value].flat()
+    if (Array.isArray(earlier)) earlier.push(value)
+    else query[name] = earlier === undefined ? value : [earlier, value]
   }
   return query
 }

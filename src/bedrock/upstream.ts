@@ -24,8 +24,11 @@ export interface UpstreamSettings {
 
 /** Idle connections are dropped before AWS's load balancers drop them (60 s): a dead one would cost a request. */
 const KEEP_ALIVE_MS = 30_000
-/** Bounds what a garbage upstream can make us hold. */
-const MAX_RESPONSE_HEADER_BYTES = 64 * 1024
+/**
+ * Bounds what a garbage upstream can make us hold, and hand on: node's clients take no more, and NGINX takes a head beyond its
+ * proxy_buffer_size (32k in nginx.conf) for a server that has failed.
+ */
+const MAX_RESPONSE_HEADER_BYTES = 16 * 1024
 
 export interface BedrockUpstream extends Upstream {
   /** What stands in the way of signing calls to the pool; undefined: nothing. No call is made. */

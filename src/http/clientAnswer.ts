@@ -119,11 +119,13 @@ function nameIn(headers: string[], lowerCaseName: string): string | undefined {
 const HTTP2_INTERNAL_ERROR = 2
 
 /**
- * HTTP/1.1: the socket is destroyed before the last chunk. HTTP/2: the stream is reset. HTTP/1.0 knows no chunks, so the
+ * HTTP/1.1: the socket is destroyed before the last chunk, and behind the head, which may still wait for the body: a proxy would
+ * take silence for a server that has failed. HTTP/2: the stream is reset. HTTP/1.0 knows no chunks, so the
  * connection is reset.
  */
 function cutOff(response: Response): void {
   if (response instanceof ServerResponse) {
+    if (response.headersSent) response.flushHeaders()
     if (response.req.httpVersionMinor === 0) response.socket?.resetAndDestroy()
     response.destroy()
   } else response.stream.close(HTTP2_INTERNAL_ERROR)

@@ -90,6 +90,8 @@ const TABLE = OPERATIONS.map(([template, named]): [Template, Operation] => {
 
 /** Bedrock's own bound on a modelId (botocore's pattern). */
 const MAX_ID_CHARS = 2048
+/** Several times what any operation has: each is decoded, sorted and signed. */
+const MAX_PARAMETERS = 64
 /** RFC 9112: visible ASCII without a fragment. Of anything else two readers may see two things, and sign two. */
 const TARGET = /^\/[!"$-~]*$/
 
@@ -99,6 +101,8 @@ export function matchOperation(method: string, rawUrl: string): RouteMatch {
   if (!TARGET.test(rawUrl))
     return { kind: 'malformed', reason: 'the path and query are not visible ASCII, or hold a #: percent-encode it' }
   const query = rawUrl.indexOf('?')
+  if (query >= 0 && hasMoreParameters(rawUrl, query))
+    return { kind: 'malformed', reason: `the query has more than ${MAX_PARAMETERS} parameters` }
   const segments = (query < 0 ? rawUrl : rawUrl.slice(0, query)).split('/')
   const allowed: string[] = []
   for (const [template, operation] of TABLE) {
@@ -107,6 +111,15 @@ export function matchOperation(method: string, rawUrl: string): RouteMatch {
     else return route(template, segments, operation)
   }
   return allowed.length > 0 ? { kind: 'wrong-method', allowed } : { kind: 'unknown' }
+}
+
+function hasMoreParameters(rawUrl: string, query: number): boolean {
+  let parameters = 1
+  for (let at = rawUrl.indexOf('&', query); at >= 0; at = rawUrl.indexOf('&', at + 1)) {
+    parameters += 1
+    if (parameters > MAX_PARAMETERS) return true
+  }
+  return false
 }
 
 /** `segments[0]` is the empty string before the path's first slash. */

@@ -76,6 +76,20 @@ test("Bedrock's own length and its repeated headers reach the client in their or
   assert.deepEqual(downstreamHeaders(headers), headers)
 })
 
+test('what Bedrock has no say in stops at Sluice: its limits of clients, and where else they might go', () => {
+  const headers = [
+    'RateLimit',
+    '"a";r=0',
+    'ratelimit-policy',
+    '"a";q=1',
+    'Alt-Svc',
+    'h3="evil:443"',
+    'x-sluice-pool',
+    'p',
+  ]
+  assert.deepEqual(downstreamHeaders([...headers, 'Date', 'd']), ['Date', 'd'])
+})
+
 test('whatever else a client sends passes: same names, same values, same order, repeats kept', t => {
   const dropped = /^(x-sluice-|:)/i
   const names = [...HOP_BY_HOP, ...CLIENTS_OWN, 'Host', 'Content-Length', 'Expect', 'X-Sluice-User', ':path'].concat(

@@ -57,6 +57,16 @@ const BEFORE_THE_HEAD: Fault[] = [
     respond: socket => socket.write(`${OK}X-A: ${'a'.repeat(200_000)}`),
     ...INVALID,
   },
+  {
+    what: 'answers a head beyond 16 KB',
+    respond: socket => socket.end(`${OK}X-A: ${'a'.repeat(20_000)}\r\nContent-Length: 2\r\n\r\n{}`),
+    ...INVALID,
+  },
+  {
+    what: 'gives interim answers alone',
+    respond: socket => socket.write('HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n'.repeat(100)),
+    ...INVALID,
+  },
   { what: 'says nothing', respond: () => {}, ...TIMEOUT },
   { what: 'stops in the middle of its head and stays', respond: socket => socket.write(`${OK}Content-`), ...TIMEOUT },
 ]
@@ -80,6 +90,7 @@ for (const protocol of PROTOCOLS) {
 
   const EVENT = 'Content-Type: application/vnd.amazon.eventstream\r\nTransfer-Encoding: chunked\r\n\r\n'
   const CUTS: [string, (socket: Socket) => void][] = [
+    ['behind its head', socket => socket.end(`${OK}Content-Length: 50\r\n\r\n`)],
     ['within its content-length', socket => socket.end(`${OK}Content-Length: 50\r\n\r\n{"half":`)],
     ['between two chunks', socket => socket.end(`${OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n`)],
     ['within a chunk of an event stream', socket => socket.end(`${OK}${EVENT}90\r\n\0\0\0\x90`)],

@@ -109,6 +109,13 @@ test('a target that two readers may read in two ways is malformed: a fragment, s
       assert.equal(matchOperation('POST', target).kind, 'malformed', JSON.stringify(target))
 })
 
+test('a query has 64 parameters at most, however short: each costs work to sign', () => {
+  const query = (count: number) => Array.from({ length: count }, () => 'a').join('&')
+  assert.equal(matchOperation('GET', `/async-invoke?${query(64)}`).kind, 'found')
+  assert.equal(matchOperation('GET', `/async-invoke?${query(65)}`).kind, 'malformed')
+  assert.equal(matchOperation('POST', `/model/m/invoke?${'&'.repeat(30_000)}`).kind, 'malformed')
+})
+
 test('the wrong method says which are right', () => {
   assert.deepEqual(matchOperation('GET', '/model/m/invoke'), { kind: 'wrong-method', allowed: ['POST'] })
   assert.deepEqual(matchOperation('PUT', '/async-invoke'), { kind: 'wrong-method', allowed: ['POST', 'GET'] })
