@@ -35,6 +35,14 @@ export interface OnePortOptions {
  */
 export type OnePort = (http.Server | http2.Http2SecureServer) & { closeAllConnections(): void }
 
+/**
+ * Requests of an HTTP/1 connection that have no answer yet; one more ends it. No client of Bedrock's sends a second before it has
+ * the first's answer. Many would make node stop reading, and nobody would notice that their client is gone.
+ */
+const MOST_PIPELINED = 32
+/** By connection; absent: none. */
+const pipelined = new WeakMap<Socket, number>()
+
 /** By connection, its HTTP/1 answer that was begun last, or is still to begin. */
 const latest = new WeakMap<Socket, http.ServerResponse>()
 
@@ -230,7 +238,12 @@ function responsesOf(isOpen: () => boolean): typeof http.ServerResponse {
   return class<Asked extends http.IncomingMessage> extends http.ServerResponse<Asked> {
     constructor(...args: unknown[]) {
       super(...(args as [Asked]))
-      latest.set(this.req.socket, this)
+      const { socket } = this.req
+      latest.set(socket, this)
+      const unanswered = (pipelined.get(socket) ?? 0) + 1
+      pipelined.set(socket, unanswered)
+      this.once('close', () => pipelined.set(socket, (pipelined.get(socket) ?? 1) - 1))
+      if (unanswered > MOST_PIPELINED) socket.destroy()
     }
 
     override writeHead(...args: unknown[]): this {
