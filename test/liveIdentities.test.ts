@@ -3,11 +3,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseConfig } from '../src/config/load.ts'
 import type { KeySet } from '../src/identity/keySet.ts'
-import type { Presented } from '../src/identity/who.ts'
 import { LiveIdentities } from '../src/liveIdentities.ts'
 import { systemClock } from '../src/system.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { AUDIENCE, ISSUER, rightClaims, signed, signingPair } from './support/identityProvider.ts'
+import { presentedWith } from './support/signed.ts'
 
 function configWith(client: string) {
   const result = parseConfig(
@@ -27,8 +27,7 @@ test('a token that waits for its key while a reload takes its client away is nob
   const secrets = { signingKeys: new Map(), keySet }
   const identities = new LiveIdentities(configWith('web'), secrets, systemClock, createLog('silent'))
   const token = await signed(pair, rightClaims(systemClock.nowMs()))
-  const headers = { authorization: `Bearer ${token}` }
-  const presented: Presented = { method: 'POST', rawUrl: '/', headers, rawHeaders: [], address: '10.0.0.1' }
+  const presented = presentedWith({ authorization: `Bearer ${token}` })
   const stays = identities.whoIs(presented)
   identities.take(configWith('web'), secrets)
   const asked = identities.whoIs(presented)

@@ -111,13 +111,9 @@ export class Doorkeeper {
   }
 
   #present(request: Request): Presented {
-    return {
-      method: request.method ?? '',
-      rawUrl: request.url ?? '',
-      headers: request.headers,
-      rawHeaders: request.rawHeaders,
-      address: this.#parts.address.of(request),
-    }
+    const { method = '', url: rawUrl = '', headers, rawHeaders } = request
+    const address = this.#parts.address.of(request)
+    return { method, rawUrl, headers, rawHeaders, address, shown: shownBy({ headers, rawUrl }) }
   }
 }
 
@@ -125,7 +121,7 @@ export class Doorkeeper {
 function named(refusal: Refusal, presented: Presented): Refusal {
   const from: Stranger = {}
   if (presented.address !== undefined) from.address = presented.address
-  const shown = shownBy(presented)
+  const { shown } = presented
   const accessKeyId = shown?.kind === 'signature' ? shown.accessKeyId : undefined
   if (accessKeyId !== undefined && ACCESS_KEY_ID.test(accessKeyId)) from.accessKeyId = accessKeyId
   return { ...refusal, from }

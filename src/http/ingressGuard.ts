@@ -6,7 +6,6 @@ import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../domain/clock.ts'
 import type { Refusal, RefusalCode } from '../domain/refusal.ts'
 import type { AddressCounts } from '../gateway/limitPorts.ts'
-import { type Shown, shownBy } from '../identity/credentialed.ts'
 import type { Presented } from '../identity/who.ts'
 import { AddressLimiter } from './addressLimiter.ts'
 import { subscriberOf } from './clientAddress.ts'
@@ -67,13 +66,13 @@ export class IngressGuard {
   /** Its credential, this client's, was right. */
   proved(presented: Presented, client: string): void {
     if (!this.#failures || !this.#asks()) return
-    const key = provenKey(presented, shownBy(presented))
+    const key = provenKey(presented)
     if (key !== undefined) this.#proven.prove(key, `${addressOf(presented)} ${client}`)
   }
 
   /** It was right before, from this address, and whoever named it from there since was right as well. */
   wasProven(presented: Presented): boolean {
-    const key = provenKey(presented, shownBy(presented))
+    const key = provenKey(presented)
     return key !== undefined && this.#proven.isUndisputed(key)
   }
 
@@ -91,10 +90,9 @@ export class IngressGuard {
    * clear text: its owner must not be shut out by whoever writes it down.
    */
   #doubt(presented: Presented, code: RefusalCode): void {
-    const shown = shownBy(presented)
-    const key = provenKey(presented, shown)
+    const key = provenKey(presented)
     if (key === undefined) return
-    if (shown?.kind === 'signature' && code !== 'unknown-key') this.#proven.dispute(key)
+    if (presented.shown?.kind === 'signature' && code !== 'unknown-key') this.#proven.dispute(key)
     else this.#proven.forget(key)
   }
 
@@ -102,7 +100,7 @@ export class IngressGuard {
     if (!this.#failures?.someAreOver || !this.#asks()) return undefined
     const overMs = this.#failures.overMs(addressOf(presented))
     if (overMs === undefined) return undefined
-    const key = provenKey(presented, shownBy(presented))
+    const key = provenKey(presented)
     return key !== undefined && this.#proven.has(key) ? undefined : tooManyFailures(overMs)
   }
 }
@@ -113,7 +111,8 @@ function addressOf({ address }: Presented): string {
 }
 
 /** Its credential, bound to its address; of a secret its digest. Undefined: it has none that could be known again. */
-function provenKey(presented: Presented, shown: Shown | undefined): string | undefined {
+function provenKey(presented: Presented): string | undefined {
+  const { shown } = presented
   if (shown === undefined) return undefined
   const at = addressOf(presented)
   // Of each kind by itself: a bearer that spells an access key id is not its owner.

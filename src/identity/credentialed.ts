@@ -4,7 +4,7 @@ import { looksLikeToken, type Tokens } from './jwt.ts'
 import { credentialOf, type KeyRing } from './keys.ts'
 import { isSigned, type SigningKey, whoSigned } from './sigv4.ts'
 import { namedKeyId } from './sigv4Authorization.ts'
-import { denied, type Identities, type Presented, UNKNOWN_KEY } from './who.ts'
+import { denied, type Identities, type Presented, type Shown, UNKNOWN_KEY } from './who.ts'
 
 export interface CredentialedParts {
   keys: KeyRing
@@ -24,25 +24,20 @@ export function credentialedIdentities({ keys, signingKeys, tokens, clock }: Cre
   const keyOf = (accessKeyId: string) => signingKeys.get(accessKeyId)
   return {
     whoIs(presented) {
-      if (isSigned(presented)) return whoSigned(presented, keyOf, clock.nowMs())
-      const credential = credentialOf(presented.headers)
-      if (credential === undefined) return NO_CREDENTIALS
-      if (tokens && looksLikeToken(credential)) return tokens.whoIs(credential)
-      const holder = keys.holderOf(credential)
+      const { shown } = presented
+      if (shown === undefined) return NO_CREDENTIALS
+      if (shown.kind === 'signature') return whoSigned(presented, keyOf, clock.nowMs())
+      if (tokens && looksLikeToken(shown.text)) return tokens.whoIs(shown.text)
+      const holder = keys.holderOf(shown.text)
       return holder ? { kind: 'known', client: holder.client, user: holder.user } : UNKNOWN_KEY
     },
   }
 }
 
-/** The one credential by which a request is judged, whatever else it carries. */
-export type Shown =
-  /** Another with each request; known again by the id of its key, if it names one. */
-  { kind: 'signature'; accessKeyId: string | undefined } | { kind: 'secret'; text: string }
-
-/** As `whoIs` takes it. Undefined: it shows none. */
-export function shownBy(presented: Presented): Shown | undefined {
-  const { headers } = presented
-  if (isSigned(presented)) return { kind: 'signature', accessKeyId: namedKeyId(headers.authorization ?? '') }
+/** A signature, be it of a kind that is refused; else a key or token. Undefined: it shows none. */
+export function shownBy(request: Pick<Presented, 'headers' | 'rawUrl'>): Shown | undefined {
+  const { headers } = request
+  if (isSigned(request)) return { kind: 'signature', accessKeyId: namedKeyId(headers.authorization ?? '') }
   const text = credentialOf(headers)
   return text === undefined ? undefined : { kind: 'secret', text }
 }

@@ -26,7 +26,7 @@ const MISMATCH = badSignature(
 const OTHER_BODY = badSignature("The provided 'x-amz-content-sha256' header does not match what was computed.")
 
 /** Whether it claims to be signed, be it in a way that is refused: presigned in its query, or by an algorithm not taken. */
-export function isSigned({ headers, rawUrl }: Presented): boolean {
+export function isSigned({ headers, rawUrl }: Pick<Presented, 'headers' | 'rawUrl'>): boolean {
   return /^AWS4-/i.test(headers.authorization ?? '') || PRESIGNED.test(rawUrl)
 }
 

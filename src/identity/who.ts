@@ -3,6 +3,11 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Priority } from '../domain/model.ts'
 import type { Refusal } from '../domain/refusal.ts'
 
+/** The one credential by which a request is judged, whatever else it carries. */
+export type Shown =
+  /** Another with each request; known again by the id of its key, if it names one. */
+  { kind: 'signature'; accessKeyId: string | undefined } | { kind: 'secret'; text: string }
+
 export interface Presented {
   method: string
   /** Path and query as they came. */
@@ -13,6 +18,8 @@ export interface Presented {
   rawHeaders: string[]
   /** Where it comes from, seen through the proxies that are trusted. */
   address: string | undefined
+  /** See shownBy. Undefined: none. */
+  shown: Shown | undefined
 }
 
 export interface Known {

@@ -14,7 +14,14 @@ const NOBODY_LISTED = clientFinder([])
 
 /** As the doorkeeper does it while `auth.mode` is `open`. */
 function identify(headers: Record<string, string>, address: string | undefined, clientOf: ClientFinder): Identity {
-  const who = openIdentities.whoIs({ method: 'POST', rawUrl: '/', headers, rawHeaders: [], address }) as Who
+  const who = openIdentities.whoIs({
+    method: 'POST',
+    rawUrl: '/',
+    headers,
+    rawHeaders: [],
+    address,
+    shown: undefined,
+  }) as Who
   if (who.kind === 'denied') throw new Error(who.refusal.message)
   return identifyKnown(headers, who, clientOf)
 }

@@ -16,6 +16,7 @@ import {
   signed,
   signingPair,
 } from '../support/identityProvider.ts'
+import { presentedWith } from '../support/signed.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
 const SETTINGS: JwtSettings = {
@@ -294,8 +295,7 @@ test('a bearer of a token’s shape is a token, any other a key', async () => {
   const { clock, tokens } = bench()
   const ring = new KeyRing([])
   const identities = credentialedIdentities({ keys: ring, signingKeys: new Map(), tokens, clock })
-  const present = (headers: Record<string, string>) =>
-    identities.whoIs({ method: 'POST', rawUrl: '/', headers, rawHeaders: [], address: undefined })
+  const present = (headers: Record<string, string>) => identities.whoIs(presentedWith(headers))
   const token = await signed(rsa, rightClaims(clock.nowMs()))
   assert.deepEqual(await present({ authorization: `Bearer ${token}` }), ANN)
   assert.deepEqual(present({ 'x-api-key': token }), ANN)

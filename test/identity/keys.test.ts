@@ -6,6 +6,7 @@ import { credentialedIdentities } from '../../src/identity/credentialed.ts'
 import { credentialOf, KeyRing, keySha256, newKey, newSigningKey } from '../../src/identity/keys.ts'
 import type { Who } from '../../src/identity/who.ts'
 import { seeded } from '../support/seeds.ts'
+import { presentedWith } from '../support/signed.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
 const OLD = newKey(randomBytes)
@@ -19,7 +20,7 @@ const RING = new KeyRing([
 
 function who(headers: Record<string, string>): Who {
   const identities = credentialedIdentities({ keys: RING, signingKeys: new Map(), clock: new VirtualClock() })
-  const found = identities.whoIs({ method: 'POST', rawUrl: '/', headers, rawHeaders: [], address: '10.0.0.1' })
+  const found = identities.whoIs(presentedWith(headers))
   assert.ok(!(found instanceof Promise), 'a key is known at once')
   return found
 }

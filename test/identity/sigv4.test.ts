@@ -430,10 +430,7 @@ test('characters that are no bytes, which no wire carries, are not taken for the
 test('isSigned: what claims to be signed, in ways that are refused too; a key of another kind is not', () => {
   const claim = (authorization: string | undefined, rawUrl = '/') =>
     isSigned({
-      method: 'POST',
       rawUrl,
-      rawHeaders: [],
-      address: undefined,
       headers: authorization ? { authorization } : {},
     })
   for (const authorization of ['AWS4-HMAC-SHA256 Credential=…', 'aws4-hmac-sha256 x', 'AWS4-ECDSA-P256-SHA256 x'])

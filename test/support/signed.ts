@@ -1,5 +1,6 @@
 // Requests signed with a virtual access key, as they would arrive, and what Sluice says of them: nothing, or its refusal.
 import type { Refusal } from '../../src/domain/refusal.ts'
+import { shownBy } from '../../src/identity/credentialed.ts'
 import { type SigningKey, whoSigned } from '../../src/identity/sigv4.ts'
 import type { Presented } from '../../src/identity/who.ts'
 import { authorization, canonicalRequest, type Scope, type SecretKey, stringToSign, type WireRequest } from './sigv4.ts'
@@ -31,13 +32,14 @@ export function presented({ method, target, headers }: WireRequest): Presented {
   const bytes = (text: string) => Buffer.from(text).toString('latin1')
   const rawHeaders = headers.flatMap(pair => pair.map(bytes))
   const found = headers.find(([name]) => name.toLowerCase() === 'authorization')?.[1]
-  return {
-    method,
-    rawUrl: bytes(target),
-    headers: found === undefined ? {} : { authorization: bytes(found) },
-    rawHeaders,
-    address: undefined,
-  }
+  const read = { headers: found === undefined ? {} : { authorization: bytes(found) }, rawUrl: bytes(target) }
+  return { method, ...read, rawHeaders, address: undefined, shown: shownBy(read) }
+}
+
+/** A request with these headers, of which nothing else matters. */
+export function presentedWith(headers: Record<string, string>): Presented {
+  const read = { headers, rawUrl: '/' }
+  return { method: 'POST', ...read, rawHeaders: [], address: '10.0.0.1', shown: shownBy(read) }
 }
 
 /** From the head alone or, where that is not enough, with the body. */

@@ -175,12 +175,21 @@ test('who waits for the provider’s keys is counted in the stage identify, and 
   const own = await startTestSluice(yaml(slow.url))
   const token = await signed(ec, claims())
   const one = `POST ${CONVERSE} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${token}\r\nContent-Length: 2\r\n\r\n{}`
-  const socket = net.connect(Number(new URL(own.url).port), '127.0.0.1', () => socket.write(one.repeat(1_025)))
-  socket.on('error', () => {})
+  // As many as may stand in a connection.
+  const sockets = [...Array.from({ length: 32 }, () => 32), 1].map(requests =>
+    net
+      .connect(Number(new URL(own.url).port), '127.0.0.1')
+      .on('error', () => {})
+      .setNoDelay(true)
+      .resume()
+      .on('connect', function (this: net.Socket) {
+        this.write(one.repeat(requests))
+      }),
+  )
   const identify = async () =>
     ((await statusOf(own)) as unknown as { stages: { stage: string }[] }).stages.find(one => one.stage === 'identify')
   t.after(async () => {
-    socket.destroy()
+    for (const socket of sockets) socket.destroy()
     await slow.close()
     await own.stop(0)
   })
