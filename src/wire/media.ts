@@ -76,7 +76,8 @@ function pixelSize(base64: string): PixelSize | undefined {
   if (header[0] === 0xff && header[1] === 0xd8) return jpegSize((offset, bytes) => decodedAt(base64, offset, bytes))
   if (!FIRST_BYTES.includes(header.toString('latin1', 0, 4))) return undefined
   try {
-    return imageSize(header)
+    // A copy of their own: image-size reads on behind a short header, into whatever else lies in a Buffer's memory.
+    return imageSize(new Uint8Array(header))
   } catch {
     return undefined
   }
