@@ -65,9 +65,14 @@ export class Stage {
     return this.#clock.nowMs() - this.#refusedAtMs < FULL_MS
   }
 
+  /** Nothing is taken. */
+  fits(priority: Priority, amount = 1): boolean {
+    return this.#depth + amount <= Math.ceil(this.limit * FILLS[PRIORITIES.indexOf(priority)]!)
+  }
+
   /** False: it does not fit, and nothing was taken. What was taken must be given back by `leave`. */
   enter(priority: Priority, amount = 1): boolean {
-    if (this.#depth + amount > Math.ceil(this.limit * FILLS[PRIORITIES.indexOf(priority)]!)) return false
+    if (!this.fits(priority, amount)) return false
     this.#pass()
     this.#depth += amount
     return true

@@ -1,50 +1,33 @@
 // Bytes of requests held at once, from the first byte of a body until its request has ended: what waits for its turn is in
-// memory all that time. Room is taken before a body is read: by its declared length, or as it comes where none is declared.
+// memory all that time. Room is taken as a body comes, and for the first of it in advance: a length that is declared and
+// not sent holds next to nothing.
 import type { Clock } from '../domain/clock.ts'
 import type { Priority } from '../domain/model.ts'
 import type { Stage } from '../gateway/stage.ts'
 
 /** Counted for each request beside its body: its socket, headers and all that is noted about it. It bounds their number. */
 export const REQUEST_BYTES = 16 * 1024
-/** A sender that stays behind this pace keeps no room for what it has not sent. It is not cut off: it may finish if there is room. */
-const SLOW_BYTES_PER_MS = 64
-const GRACE_MS = 5_000
-/** How often those are looked for, while there is no room. */
-const LOOK_MS = 1_000
+/** Of a declared length so much is taken before a byte has come: a body no larger is never refused in its middle. */
+export const ADVANCE_BYTES = 64 * 1024
 
 export class Receiving {
   readonly stage: Stage
   readonly clock: Clock
-  readonly #sending = new Set<Place>()
-  #lookedMs = Number.NEGATIVE_INFINITY
 
   constructor(stage: Stage, clock: Clock) {
     this.stage = stage
     this.clock = clock
   }
 
-  /** undefined: there is no room. `declaredBytes` is 0 where no length is declared. What is admitted must be released. */
+  /**
+   * undefined: the whole of it would find no room now, so that none of it need be sent. `declaredBytes` is 0 where no length
+   * is declared. What is admitted must be released.
+   */
   admit(priority: Priority, declaredBytes: number): Place | undefined {
-    if (!this.take(priority, REQUEST_BYTES + declaredBytes)) return undefined
-    const place = new Place(this, priority, declaredBytes)
-    this.#sending.add(place)
-    return place
-  }
-
-  take(priority: Priority, bytes: number): boolean {
-    return this.stage.enter(priority, bytes) || (this.#reclaim() && this.stage.enter(priority, bytes))
-  }
-
-  arrivedWhole(place: Place): void {
-    this.#sending.delete(place)
-  }
-
-  #reclaim(): boolean {
-    const nowMs = this.clock.nowMs()
-    if (Math.abs(nowMs - this.#lookedMs) < LOOK_MS) return false
-    this.#lookedMs = nowMs
-    for (const place of this.#sending) place.giveBackUnsent(nowMs)
-    return true
+    if (!this.stage.fits(priority, REQUEST_BYTES + declaredBytes)) return undefined
+    const advanceBytes = Math.min(declaredBytes, ADVANCE_BYTES)
+    this.stage.enter(priority, REQUEST_BYTES + advanceBytes)
+    return new Place(this, priority, advanceBytes)
   }
 }
 
@@ -57,10 +40,10 @@ export class Place {
   #arrivedBytes = 0
   #isReleased = false
 
-  constructor(receiving: Receiving, priority: Priority, declaredBytes: number) {
+  constructor(receiving: Receiving, priority: Priority, advanceBytes: number) {
     this.#receiving = receiving
     this.#priority = priority
-    this.#bodyBytes = declaredBytes
+    this.#bodyBytes = advanceBytes
     this.#beganMs = receiving.clock.nowMs()
   }
 
@@ -68,7 +51,7 @@ export class Place {
   arrived(bytes: number): boolean {
     const more = this.#arrivedBytes + bytes - this.#bodyBytes
     if (more > 0) {
-      if (!this.#receiving.take(this.#priority, more)) return false
+      if (!this.#receiving.stage.enter(this.#priority, more)) return false
       this.#bodyBytes += more
     }
     this.#arrivedBytes += bytes
@@ -77,27 +60,17 @@ export class Place {
 
   /** The body's end has come. */
   whole(): void {
-    this.#receiving.arrivedWhole(this)
-    this.#receiving.stage.took(this.#receiving.clock.nowMs() - this.#beganMs)
-    this.#keepOnly(this.#arrivedBytes)
-  }
-
-  giveBackUnsent(nowMs: number): void {
-    const sinceMs = nowMs - this.#beganMs
-    if (sinceMs > GRACE_MS && this.#arrivedBytes < sinceMs * SLOW_BYTES_PER_MS) this.#keepOnly(this.#arrivedBytes)
+    const { stage, clock } = this.#receiving
+    stage.took(clock.nowMs() - this.#beganMs)
+    if (this.#arrivedBytes === this.#bodyBytes) return
+    stage.leave(this.#bodyBytes - this.#arrivedBytes)
+    this.#bodyBytes = this.#arrivedBytes
   }
 
   /** The request has ended. */
   release(): void {
     if (this.#isReleased) return
     this.#isReleased = true
-    this.#receiving.arrivedWhole(this)
     this.#receiving.stage.leave(REQUEST_BYTES + this.#bodyBytes)
-  }
-
-  #keepOnly(bytes: number): void {
-    if (bytes === this.#bodyBytes) return
-    this.#receiving.stage.leave(this.#bodyBytes - bytes)
-    this.#bodyBytes = bytes
   }
 }

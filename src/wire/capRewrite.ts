@@ -1,7 +1,7 @@
 // An output cap put into a request's body, or made smaller there. Only the cap's own bytes change: the client's JSON is not
 // written anew, so that nothing else about it, be it the spelling of a number, can come to mean something else.
 import { CAPS, type Path } from './demandCap.ts'
-import { afterBlanks, membersOf, type Place } from './jsonBytes.ts'
+import { afterBlanks, type Member, type Members, membersOf, type Place } from './jsonBytes.ts'
 import type { OperationName } from './operations.ts'
 
 export interface CapRewrite {
@@ -50,6 +50,16 @@ const EFFORT = anywhere([
   ['inferenceConfig', 'reasoningConfig', 'maxReasoningEffort'],
 ])
 
+/** All that is looked for, and how deep it may lie: one pass over a body finds it. */
+const PATHS: Path[] = [
+  ...Object.values(CAPS).flat(2),
+  ...PROVIDERS.flatMap(([, field, path]) => [[field], path]),
+  ...THINKING,
+  ...EFFORT,
+]
+const KEYS = new Set(PATHS.flat())
+const DEPTH = Math.max(...PATHS.map(path => path.length))
+
 /**
  * The body with no answer longer than the bounds: a cap above them is made smaller, where none is set one is put in. A cap
  * is never made larger. Undefined: it is small enough, or where a cap would belong cannot be told, and the body is to be
@@ -61,10 +71,10 @@ export function capOutput(
   body: Buffer,
   bounds: CapBounds,
 ): CapRewrite | undefined {
-  const json = new JsonPlaces(body)
+  const json = placesOf(body)
   const thinking = Math.max(0, ...THINKING.map(path => Math.ceil(json.number(path) ?? 0)))
   const tokens = Math.min(bounds.tokens + thinking, bounds.most)
-  if (tokens <= thinking) return undefined
+  if (!(tokens > thinking)) return undefined
   for (const group of CAPS[operation] ?? []) {
     const caps = group.filter(path => json.number(path) !== undefined)
     if (caps.length === 0) continue
@@ -78,7 +88,7 @@ export function capOutput(
 
 /** Where the cap of a request that sets none belongs. */
 function capPath(operation: OperationName, modelId: string, json: JsonPlaces): Path | undefined {
-  if (EFFORT.some(path => json.text(path) === '"high"')) return undefined
+  if (EFFORT.some(path => json.is(path, '"high"'))) return undefined
   switch (operation) {
     case 'Converse':
     case 'ConverseStream':
@@ -133,43 +143,56 @@ function replaced(body: Buffer, places: Place[], text: string): Buffer {
   return Buffer.concat([...pieces, body.subarray(from)])
 }
 
-/** Where the values of one body stand, by path; each object on the way is looked through once. */
+/** A request's price and its cap are asked for one after the other, of the same body. */
+const known = new WeakMap<Buffer, JsonPlaces>()
+
+function placesOf(body: Buffer): JsonPlaces {
+  const places = known.get(body) ?? new JsonPlaces(body)
+  known.set(body, places)
+  return places
+}
+
+/** No number that means something is spelt longer; to read one of megabytes takes a second. */
+const MAX_NUMBER_BYTES = 1024
+
+/** Where the values of one body stand, by path. */
 class JsonPlaces {
   readonly body: Buffer
   readonly root: Place
-  readonly #members = new Map<number, Map<string, Place>>()
+  readonly #members: Members
 
   constructor(body: Buffer) {
     this.body = body
     this.root = { start: afterBlanks(body, 0), end: body.length }
+    this.#members = membersOf(body, KEYS, DEPTH)
   }
 
   find(path: Path): Place | undefined {
-    let place: Place | undefined = this.root
+    let members: Members | undefined = this.#members
+    let place: Member | undefined
     for (const key of path) {
-      if (!place) return undefined
-      place = this.#membersAt(place.start).get(key)
+      place = members?.get(key)
+      members = place?.members
     }
     return place
   }
 
-  /** As it is spelt: a text with its quotes. */
-  text(path: Path): string | undefined {
+  /** Whether it is spelt so: a text with its quotes. */
+  is(path: Path, text: string): boolean {
     const place = this.find(path)
-    return place && this.body.toString('latin1', place.start, place.end)
+    return !!place && place.end - place.start === text.length && this.#text(place) === text
   }
 
+  /** NaN: it is spelt too long to be read; it is neither absent nor larger than anything. */
   number(path: Path): number | undefined {
-    const text = this.text(path)
-    return text !== undefined && /^[-\d]/.test(text) ? Number(text) : undefined
+    const place = this.find(path)
+    if (!place || !NUMBER_STARTS.includes(this.body[place.start]!)) return undefined
+    return place.end - place.start > MAX_NUMBER_BYTES ? Number.NaN : Number(this.#text(place))
   }
 
-  #membersAt(start: number): Map<string, Place> {
-    let members = this.#members.get(start)
-    if (!members) {
-      members = membersOf(this.body, start)
-      this.#members.set(start, members)
-    }
-    return members
+  #text({ start, end }: Place): string {
+    return this.body.toString('latin1', start, end)
   }
 }
+
+const NUMBER_STARTS = Buffer.from('-0123456789')

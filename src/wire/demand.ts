@@ -1,6 +1,7 @@
 // What a request will take, read from its body before it is admitted: how much the model must read, how much it may
 // answer. The body is parsed once and travels on as the bytes that came.
 import { readOutputCap } from './demandCap.ts'
+import { type Steps, stepsOfOneBody } from './demandJpeg.ts'
 import { findMedia, type Media } from './demandMedia.ts'
 import { kindOf, parseObject } from './json.ts'
 import { isRepeated } from './jsonBytes.ts'
@@ -82,11 +83,12 @@ function malformed(what: string): DemandResult {
 function mediaCost(found: Media[]): { tokens: number; textBytes: number } {
   let tokens = 0
   let textBytes = 0
+  const steps = stepsOfOneBody()
   for (const media of found) {
     textBytes -= media.base64?.length ?? 0
     if (media.base64 === undefined) tokens += UNKNOWN_TOKENS[media.kind]
     else if (media.kind === 'document' && !isPdf(media.format, media.base64)) textBytes += decodedBytes(media.base64)
-    else tokens += tokensOf(media.kind, media.base64)
+    else tokens += tokensOf(media.kind, media.base64, steps)
   }
   return { tokens, textBytes }
 }
@@ -98,8 +100,8 @@ const UNKNOWN_TOKENS = {
   audio: UNKNOWN_AUDIO_TOKENS,
 }
 
-function tokensOf(kind: Media['kind'], base64: string): number {
-  if (kind === 'image') return imageTokens(base64)
+function tokensOf(kind: Media['kind'], base64: string, steps: Steps): number {
+  if (kind === 'image') return imageTokens(base64, steps)
   const bytes = decodedBytes(base64)
   if (kind === 'document') return pdfTokens(bytes)
   return kind === 'video' ? videoTokens(bytes) : audioTokens(bytes)

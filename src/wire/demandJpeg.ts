@@ -9,13 +9,25 @@ export interface PixelSize {
 
 /** More segments than this before the size is no photo. */
 const MAX_SEGMENTS = 256
+/** As many for all images of one body: each costs a look into its base64, and a body may hold tens of thousands of images. */
+const MAX_STEPS = 16_384
 /** Marker, length, precision, height, width. */
 const FRAME_HEADER_BYTES = 9
 
+/** What is left of the steps that the images of one body may take together. */
+export interface Steps {
+  left: number
+}
+
+export function stepsOfOneBody(): Steps {
+  return { left: MAX_STEPS }
+}
+
 /** `read` gives `bytes` bytes from `offset` on, fewer at the end. undefined: no size found. */
-export function jpegSize(read: (offset: number, bytes: number) => Buffer): PixelSize | undefined {
+export function jpegSize(read: (offset: number, bytes: number) => Buffer, steps: Steps): PixelSize | undefined {
   let offset = 2
-  for (let segment = 0; segment < MAX_SEGMENTS; segment += 1) {
+  for (let segment = 0; segment < MAX_SEGMENTS && steps.left > 0; segment += 1) {
+    steps.left -= 1
     const header = read(offset, FRAME_HEADER_BYTES)
     if (header.length < FRAME_HEADER_BYTES || header[0] !== 0xff) return undefined
     const marker = header[1]!

@@ -23,13 +23,18 @@ export function kindOf(value: unknown): string {
   return `a ${typeof value}`
 }
 
+/** More values than may be parsed at once. */
+export function holdsTooMany(json: Buffer): boolean {
+  return json.length > LARGE_BODY_BYTES && hasMoreValues(json, MAX_VALUES)
+}
+
 /**
  * The object, or what was found instead. Text is read as Latin-1: JSON's structure is ASCII, so keys, numbers and base64
  * come out right, a string's length is its size in bytes, and a prompt in any script costs one byte a character.
  */
 export function parseObject(body: Buffer): JsonObject | string {
   if (body.length === 0) return 'an empty body'
-  if (body.length > LARGE_BODY_BYTES && hasMoreValues(body, MAX_VALUES)) return `more than ${MAX_VALUES} values`
+  if (holdsTooMany(body)) return `more than ${MAX_VALUES} values`
   try {
     const value: unknown = JSON.parse(body.toString('latin1'))
     return isJsonObject(value) ? value : kindOf(value)

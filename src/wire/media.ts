@@ -1,7 +1,7 @@
 // What images, documents, video and sound cost in tokens, from their bytes' size and an image's pixels. Estimates for a
 // reservation: the settlement corrects them. Only an image's first bytes are decoded, whatever its size.
 import { imageSize } from 'image-size'
-import { jpegSize, type PixelSize } from './demandJpeg.ts'
+import { jpegSize, type PixelSize, type Steps, stepsOfOneBody } from './demandJpeg.ts'
 
 /** Claude reads an image as patches of 28 × 28 pixels (measured figures, 2026-11: BEDROCK.md §7). */
 const PATCH_PIXELS = 28
@@ -32,8 +32,9 @@ export const UNKNOWN_AUDIO_TOKENS = 3_000
 /** Enough for the header of a PNG, GIF or WebP. */
 const HEADER_BYTES = 64
 
-export function imageTokens(base64: string): number {
-  const size = pixelSize(base64)
+/** `steps`: of all images of the body together. Where they run out, a JPEG's size is not known. */
+export function imageTokens(base64: string, steps: Steps = stepsOfOneBody()): number {
+  const size = pixelSize(base64, steps)
   if (size === undefined || !(size.width > 0) || !(size.height > 0)) return UNKNOWN_IMAGE_TOKENS
   const patches = Math.ceil(size.width / PATCH_PIXELS) * Math.ceil(size.height / PATCH_PIXELS)
   return Math.min(patches, MAX_IMAGE_TOKENS)
@@ -71,12 +72,14 @@ export function decodedAt(base64: string, offset: number, bytes: number): Buffer
 /** image-size also tries twenty formats that Bedrock does not take; only these three are left to it. */
 const FIRST_BYTES = ['\x89PNG', 'GIF8', 'RIFF']
 
-function pixelSize(base64: string): PixelSize | undefined {
+function pixelSize(base64: string, steps: Steps): PixelSize | undefined {
   const header = decodedAt(base64, 0, HEADER_BYTES)
-  if (header[0] === 0xff && header[1] === 0xd8) return jpegSize((offset, bytes) => decodedAt(base64, offset, bytes))
+  if (header[0] === 0xff && header[1] === 0xd8)
+    return jpegSize((offset, bytes) => decodedAt(base64, offset, bytes), steps)
   if (!FIRST_BYTES.includes(header.toString('latin1', 0, 4))) return undefined
   try {
-    return imageSize(header)
+    // A copy of their own: image-size reads on behind a short header, into whatever else lies in a Buffer's memory.
+    return imageSize(new Uint8Array(header))
   } catch {
     return undefined
   }

@@ -1,5 +1,6 @@
 // The lines of a server-sent event stream, cut while its chunks pass. A line that lies inside one chunk is read in
 // place. Lines end in LF or CRLF; the lone CR that the standard also allows is not used by any API Bedrock has.
+import { createPieces } from './pieces.ts'
 
 const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
@@ -18,23 +19,11 @@ export function createLineSplitter(
   maxLineBytes: number,
   line: (bytes: Buffer, start: number, end: number) => void,
 ): LineSplitter {
-  let held: Buffer[] = []
-  let heldBytes = 0
+  const held = createPieces(maxLineBytes)
 
   function finishHeld(): void {
-    if (heldBytes <= maxLineBytes) {
-      const bytes = Buffer.concat(held, heldBytes)
-      show(bytes, 0, bytes.length)
-    }
-    held = []
-    heldBytes = 0
-  }
-
-  /** A copy, lest a few bytes keep a whole chunk alive. */
-  function hold(bytes: Buffer): void {
-    heldBytes += bytes.length
-    if (heldBytes <= maxLineBytes) held.push(Buffer.from(bytes))
-    else held = []
+    const bytes = held.take()
+    if (bytes) show(bytes, 0, bytes.length)
   }
 
   function show(bytes: Buffer, start: number, end: number): void {
@@ -47,17 +36,17 @@ export function createLineSplitter(
       let at = 0
       while (at < chunk.length) {
         const lineEnd = chunk.indexOf(LINE_FEED, at)
-        if (lineEnd < 0) return hold(chunk.subarray(at))
-        if (heldBytes === 0) show(chunk, at, lineEnd)
+        if (lineEnd < 0) return held.add(chunk.subarray(at))
+        if (held.bytes === 0) show(chunk, at, lineEnd)
         else {
-          hold(chunk.subarray(at, lineEnd))
+          held.add(chunk.subarray(at, lineEnd))
           finishHeld()
         }
         at = lineEnd + 1
       }
     },
     end() {
-      if (heldBytes > 0) finishHeld()
+      if (held.bytes > 0) finishHeld()
     },
   }
 }

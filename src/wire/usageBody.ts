@@ -1,36 +1,33 @@
 // Usage out of one JSON body. Its place in the body differs by provider and a tool's arguments may hold the same words,
 // so the whole body is parsed, once, at its end.
+import { holdsTooMany } from './json.ts'
+import { createPieces } from './pieces.ts'
 import { bufferOver, type UsageReader } from './usageReader.ts'
 import { usageOfBody } from './usageShapes.ts'
 
 /** Bytes kept at most; a longer body is let go and gives no usage. */
-const MAX_BODY_BYTES = 32 * 1024 * 1024
+const MAX_BODY_BYTES = 8 * 1024 * 1024
 
 export function createBodyUsageReader(headerInput: number | undefined): UsageReader {
-  let chunks: Buffer[] = []
-  let bytes = 0
+  const pieces = createPieces(MAX_BODY_BYTES)
   return {
-    push(chunk) {
-      bytes += chunk.byteLength
-      if (bytes > MAX_BODY_BYTES) chunks = []
-      else chunks.push(bufferOver(chunk))
-    },
+    push: chunk => pieces.add(bufferOver(chunk)),
     end() {
-      if (bytes > MAX_BODY_BYTES) return undefined
-      const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)
-      chunks = []
-      return usageOfBody(parsedNumbers(body.toString('latin1')), headerInput)
+      const body = pieces.take()
+      return body && usageOfBody(parsedNumbers(body), headerInput)
     },
   }
 }
 
 /**
- * JSON of which only keys, numbers and ASCII words will be read; undefined when it is none. Read as Latin-1: JSON's
- * structure is ASCII, so the text inside may be misread at no harm, and no byte is ever invalid.
+ * JSON of which only keys, numbers and ASCII words will be read; undefined when it is none, or has so many values that
+ * others would wait while it is parsed. Read as Latin-1: JSON's structure is ASCII, so the text inside may be misread at
+ * no harm, and no byte is ever invalid.
  */
-export function parsedNumbers(latin1: string): unknown {
+export function parsedNumbers(json: Buffer): unknown {
+  if (holdsTooMany(json)) return undefined
   try {
-    return JSON.parse(latin1)
+    return JSON.parse(json.toString('latin1'))
   } catch {
     return undefined
   }

@@ -31,12 +31,12 @@ export function createEventStreamUsageReader(operationName: OperationName): Usag
           headerText(bytes, headersStart, headersEnd, ':exception-type') ??
           headerText(bytes, headersStart, headersEnd, ':error-code')
       } else if (usageEvent === 'metadata') {
-        const metadata = parsedNumbers(bytes.toString('latin1', headersEnd, payloadEnd))
+        const metadata = parsedNumbers(bytes.subarray(headersEnd, payloadEnd))
         if (isJsonObject(metadata)) usage = usageOfObject(metadata.usage) ?? usage
       } else {
-        const text = chunkText(bytes, headersEnd, payloadEnd)
-        if (!text.includes(METRICS) && !text.includes('"message_')) return
-        const event = parsedNumbers(text)
+        const json = chunkJson(bytes, headersEnd, payloadEnd)
+        if (!json.includes(METRICS) && !json.includes('"message_')) return
+        const event = parsedNumbers(json)
         if (!isJsonObject(event)) return
         usage = usageOfInvocationMetrics(event[METRICS]) ?? usage
         messages.see(event)
@@ -51,17 +51,15 @@ export function createEventStreamUsageReader(operationName: OperationName): Usag
   }
 }
 
-/** The model's JSON inside a chunk payload, as Latin-1; empty when there is none. */
-function chunkText(bytes: Buffer, start: number, end: number): string {
+/** The model's JSON inside a chunk payload; empty when there is none. */
+function chunkJson(bytes: Buffer, start: number, end: number): Buffer {
   const base64 = start + BYTES_KEY.length
   if (base64 < end && bytes.compare(BYTES_KEY, 0, BYTES_KEY.length, start, base64) === 0) {
     const close = bytes.indexOf(QUOTE, base64)
-    return close < 0 || close >= end ? '' : decoded(bytes.toString('latin1', base64, close))
+    return close < 0 || close >= end ? EMPTY : Buffer.from(bytes.toString('latin1', base64, close), 'base64')
   }
-  const payload = parsedNumbers(bytes.toString('latin1', start, end))
-  return isJsonObject(payload) && typeof payload.bytes === 'string' ? decoded(payload.bytes) : ''
+  const payload = parsedNumbers(bytes.subarray(start, end))
+  return isJsonObject(payload) && typeof payload.bytes === 'string' ? Buffer.from(payload.bytes, 'base64') : EMPTY
 }
 
-function decoded(base64: string): string {
-  return Buffer.from(base64, 'base64').toString('latin1')
-}
+const EMPTY = Buffer.alloc(0)

@@ -23,7 +23,7 @@ export function createServerSentEventsUsageReader(): UsageReader {
     const text = bytes.toString('latin1', start, end)
     if (text.startsWith('event:')) errorNext = text.slice('event:'.length).trim() === 'error'
     if (!text.startsWith('data:') || !(errorNext || mayTell(text))) return
-    const event = parsedNumbers(text.slice('data:'.length))
+    const event = parsedNumbers(bytes.subarray(start + 'data:'.length, end))
     if (!isJsonObject(event)) return
     exception ??= errorName(event)
     usage = usageOfEvent(event) ?? usage

@@ -171,6 +171,46 @@ for (const protocol of PROTOCOLS) {
   })
 }
 
+for (const protocol of PROTOCOLS)
+  test(`${protocol}: a declared body whose room others took meanwhile is refused in its middle, and its sender reads why`, async () => {
+    const sluice = await start(SMALL_STAGES)
+    const body = bodyOf(600 * KB)
+    const upload = beginUpload(protocol, sluice.url, body.length)
+    upload.write(body.slice(0, 100 * KB))
+    await until(async () => (await heldBytes(sluice)) === 116 * KB, 'what has come is held, and no more')
+    const { waiting } = await holdOne(sluice)
+    upload.write(body.slice(100 * KB))
+    assert.equal(await upload.status, 503)
+    letGo()
+    assert.equal((await waiting).status, 200)
+    await until(async () => (await heldBytes(sluice)) === 0, 'nothing of it is held')
+  })
+
+/** A request with a length declared, whose body is written by hand. */
+function beginUpload(
+  protocol: Protocol,
+  url: string,
+  bytes: number,
+): { write: (text: string) => void; status: Promise<number> } {
+  const { promise: status, resolve, reject } = Promise.withResolvers<number>()
+  const headers = { 'content-length': String(bytes) }
+  if (protocol === 'HTTP/1.1') {
+    const request = http.request(url, { method: 'POST', path: CONVERSE, headers, agent: false })
+    request.on('error', reject)
+    request.on('response', response => response.resume().on('end', () => resolve(response.statusCode!)))
+    return { status, write: text => request.write(text) }
+  }
+  const session = http2.connect(url)
+  session.on('error', reject)
+  const stream = session.request({ ':method': 'POST', ':path': CONVERSE, ...headers })
+  stream.on('error', reject)
+  stream.on('response', got => {
+    resolve(Number(got[':status']))
+    stream.resume().on('end', () => session.destroy())
+  })
+  return { status, write: text => stream.write(text) }
+}
+
 /** What a client hears that sends its body only when it is told to. */
 function expecting(protocol: Protocol, url: string, body: string): Promise<{ status: number; invited: boolean }> {
   const headers = { expect: '100-continue', 'content-length': String(body.length) }

@@ -354,3 +354,23 @@ test('of any body only the cap changes, in what it says and in its bytes, and th
   t.diagnostic(JSON.stringify(outcomes))
   assert.ok(outcomes.rewritten > 500 && outcomes.left > 500, 'both happen')
 })
+
+test('texts full of quotes and backslashes, of whatever length, hide no cap and are changed in no byte', () => {
+  for (const piece of ['\\"', '\\\\', '\\\\\\"', 'x\\"', `${'x'.repeat(254)}\\"`, `${'x'.repeat(255)}\\\\`])
+    for (let times = 0; times < 300; times += 1) {
+      const body = (tokens: number) => `{"a":"${piece.repeat(times)}","inferenceConfig":{"maxTokens":${tokens}}}`
+      assert.equal(rewritten(CONVERSE, CLAUDE, body(90)), body(7), `${times} times ${piece}`)
+    }
+})
+
+test('a cap that is spelt in a thousand digits is left as it is', () => {
+  const body = `{"inferenceConfig":{"maxTokens":8.${'0'.repeat(2_000)}}}`
+  assert.equal(rewritten(CONVERSE, CLAUDE, body), undefined)
+  const thinking = `{"additionalModelRequestFields":{"thinking":{"budget_tokens":8.${'0'.repeat(2_000)}}}}`
+  assert.equal(rewritten(CONVERSE, CLAUDE, thinking), undefined)
+})
+
+test('objects in objects, deeper than any cap lies, are passed over', () => {
+  const deep = (depth: number) => `${'{"inferenceConfig":'.repeat(depth)}1${'}'.repeat(depth)}`
+  assert.equal(rewritten(CONVERSE, CLAUDE, deep(100_000))!.slice(0, 40), '{"inferenceConfig":{"maxTokens":7,"infer')
+})

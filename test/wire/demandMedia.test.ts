@@ -74,6 +74,17 @@ test('many images are all counted', () => {
   assert.equal(demandOf(CONVERSE, body).mediaTokens, 461)
 })
 
+test('images made to be slow are given up together: after 16,384 steps a JPEG costs the flat default', () => {
+  const slow = `/9j${'/'.repeat(357)}`
+  const tokens = (slowImages: number) => {
+    const images = [...Array(slowImages).fill(slow), jpeg(280, 280)]
+    return demandOf(INVOKE, { images }).mediaTokens - slowImages * UNKNOWN_IMAGE_TOKENS
+  }
+  assert.equal(tokens(60), 100)
+  assert.equal(tokens(64), UNKNOWN_IMAGE_TOKENS)
+  assert.equal(tokens(60_000), UNKNOWN_IMAGE_TOKENS)
+})
+
 test('base64 where an API expects text is text', () => {
   const bodies: unknown[] = [
     message({ text: IMAGE }),

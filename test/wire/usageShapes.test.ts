@@ -90,11 +90,11 @@ test('embeddings that only say their input in a header cost that input', () => {
   assert.equal(readUsage(INVOKE, header, '{"outputs":[]}'), undefined)
 })
 
-test('a JSON body longer than 32 MB is let go', () => {
+test('a JSON body longer than 8 MB is let go', () => {
   const text = `{"usage":{"inputTokens":3,"outputTokens":4},"text":"${'x'.repeat(1024 * 1024)}`
   const reader = createUsageReader(operationOf('/model/m/converse'), JSON_BODY)
   reader.push(Buffer.from(text))
-  const filler = Buffer.alloc(8 * 1024 * 1024, 'x')
+  const filler = Buffer.alloc(2 * 1024 * 1024, 'x')
   for (let i = 0; i < 3; i += 1) reader.push(filler)
   reader.push(Buffer.from('"}'))
   assert.deepEqual(reader.end(), usage(3, 4))
@@ -103,6 +103,29 @@ test('a JSON body longer than 32 MB is let go', () => {
   for (let i = 0; i < 4; i += 1) longer.push(filler)
   longer.push(Buffer.from('"}'))
   assert.equal(longer.end(), undefined)
+})
+
+test('an answer of more than 250,000 values is not parsed, whole or as an event', () => {
+  const text = (values: number) =>
+    `{"usage":{"inputTokens":3,"outputTokens":4},"many":[${Array(values).fill(1).join(',')}]}`
+  assert.deepEqual(readUsage('/model/m/converse', JSON_BODY, text(249_000)), usage(3, 4))
+  assert.equal(readUsage('/model/m/converse', JSON_BODY, text(250_000)), undefined)
+  const line = (values: number) => `data: ${text(values)}\n\n`
+  assert.equal(readUsage(CHAT, SERVER_SENT_EVENTS, line(250_000)), undefined)
+  assert.deepEqual(readUsage(CHAT, SERVER_SENT_EVENTS, line(250_000) + line(1)), usage(3, 4))
+})
+
+test('an answer of single bytes is kept as its bytes, not as an object for each', () => {
+  const bytes = Buffer.from(`{"usage":{"inputTokens":3,"outputTokens":4},"text":"${'x'.repeat(1_000_000)}"}`)
+  for (const header of [JSON_BODY, SERVER_SENT_EVENTS]) {
+    const reader = createUsageReader(operationOf('/model/m/converse'), header)
+    const before = process.memoryUsage()
+    for (let at = 0; at < bytes.length; at += 1) reader.push(bytes.subarray(at, at + 1))
+    const after = process.memoryUsage()
+    const grown = after.heapUsed + after.external - before.heapUsed - before.external
+    assert.ok(grown < 60e6, `${grown} bytes for ${bytes.length}`)
+    if (header === JSON_BODY) assert.deepEqual(reader.end(), usage(3, 4))
+  }
 })
 
 test('an image or an unmetered answer gives no usage', () => {
