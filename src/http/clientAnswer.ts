@@ -137,7 +137,8 @@ function cutOff(response: Response): void {
  */
 export function cutUnlessTaken(response: Response, patience: Patience): void {
   const body = bodyOf(response)
-  if (body.destroyed || (response instanceof ServerResponse && response.writableFinished)) return
+  if (body.destroyed || (response instanceof ServerResponse && response.writableEnded && response.writableLength === 0))
+    return
   if (response instanceof ServerResponse && !response.socket) {
     // Pipelined: the answer before it has the connection.
     response.once('socket', () => cutUnlessTaken(response, patience))

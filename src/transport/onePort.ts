@@ -40,11 +40,27 @@ export type OnePort = (http.Server | http2.Http2SecureServer) & { closeAllConnec
  * the first's answer. Many would make node stop reading, and nobody would notice that their client is gone.
  */
 const MOST_PIPELINED = 32
-/** By connection; absent: none. */
-const pipelined = new WeakMap<Socket, number>()
-
 /** By connection, its HTTP/1 answer that was begun last, or is still to begin. */
-const latest = new WeakMap<Socket, http.ServerResponse>()
+const latest = new WeakMap<Socket, InTurn>()
+
+interface InTurn extends http.ServerResponse {
+  /** The one before it, while that was not finished when it was last looked at. */
+  earlier?: InTurn | undefined
+}
+
+/** Answers of its connection that are not finished, itself among them. Looks at no more than `most`, and forgets the others. */
+function unfinishedUpTo(response: InTurn, most: number): number {
+  let count = 1
+  let one = response
+  while (one.earlier && count < most) {
+    if (one.earlier.writableFinished) one.earlier = undefined
+    else {
+      count += 1
+      one = one.earlier
+    }
+  }
+  return count
+}
 
 /**
  * Whether what is written to an HTTP/1 connection now answers the bytes that came last: every request before them has its answer,
@@ -235,15 +251,16 @@ function http1Options(options: OnePortOptions, isOpen: () => boolean): http.Serv
  * (pipelined): it would be lost.
  */
 function responsesOf(isOpen: () => boolean): typeof http.ServerResponse {
-  return class<Asked extends http.IncomingMessage> extends http.ServerResponse<Asked> {
+  return class<Asked extends http.IncomingMessage> extends http.ServerResponse<Asked> implements InTurn {
+    earlier: InTurn | undefined
+
     constructor(...args: unknown[]) {
       super(...(args as [Asked]))
       const { socket } = this.req
+      const earlier = latest.get(socket)
+      if (earlier && !earlier.writableFinished) this.earlier = earlier
       latest.set(socket, this)
-      const unanswered = (pipelined.get(socket) ?? 0) + 1
-      pipelined.set(socket, unanswered)
-      this.once('close', () => pipelined.set(socket, (pipelined.get(socket) ?? 1) - 1))
-      if (unanswered > MOST_PIPELINED) socket.destroy()
+      if (this.earlier && unfinishedUpTo(this, MOST_PIPELINED + 1) > MOST_PIPELINED) socket.destroy()
     }
 
     override writeHead(...args: unknown[]): this {

@@ -9,16 +9,18 @@ export interface Pieces {
   take(): Buffer | undefined
 }
 
+const NOTHING = Buffer.alloc(0)
+
 /** Keeps `maxBytes` at most: of more nothing is kept. */
 export function createPieces(maxBytes: number): Pieces {
-  let held = Buffer.alloc(0)
+  let held: Buffer = NOTHING
   let bytes = 0
   return {
     add(piece) {
       const from = bytes
       bytes += piece.length
       if (bytes > maxBytes) {
-        held = Buffer.alloc(0)
+        held = NOTHING
         return
       }
       if (bytes > held.length) {
@@ -33,7 +35,7 @@ export function createPieces(maxBytes: number): Pieces {
     },
     take() {
       const whole = bytes > maxBytes ? undefined : held.subarray(0, bytes)
-      held = Buffer.alloc(0)
+      held = NOTHING
       bytes = 0
       return whole
     },
