@@ -34,11 +34,5 @@ export async function startRawUpstream(respond: (socket: Socket, request: number
   return upstream
 }
 
-/** A port that refuses connections: it was free a moment ago. */
-export async function refusedUrl(): Promise<string> {
-  const server = net.createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return `http://127.0.0.1:${port}`
-}
+/** Nobody listens there. The kernel hands out no port so low, so no other test can come to listen there meanwhile. */
+export const REFUSED_URL = 'http://127.0.0.1:1'

@@ -10,7 +10,7 @@ import {
   InvokeModelWithResponseStreamCommand,
 } from '@aws-sdk/client-bedrock-runtime'
 import { fallbackCounts, MOCK_TEXT, SONNET, setOutage, startTwoSizes } from '../support/outage.ts'
-import { refusedUrl } from '../support/rawUpstream.ts'
+import { REFUSED_URL } from '../support/rawUpstream.ts'
 import { startRedis } from '../support/redisServer.ts'
 import { invocations, settledAfter } from '../support/settled.ts'
 import { AT_ONCE } from '../support/simulated.ts'
@@ -75,10 +75,8 @@ function connect(sluice: TestSluice): { client: BedrockRuntimeClient; headers: (
   return { client, headers: () => headers }
 }
 
-let nowhere: string
 before(async () => {
   useTestCredentials()
-  nowhere = await refusedUrl()
 })
 
 for (const [way, ask] of Object.entries(WAYS)) {
@@ -118,7 +116,7 @@ for (const [way, ask] of Object.entries(WAYS)) {
       }))
 
     test("model: the SDK decodes another model's answer, labelled, with that model's pool", () =>
-      withSluice(nowhere, '[stale, { model: haiku }, mock]', async (sluice, client, headers) => {
+      withSluice(REFUSED_URL, '[stale, { model: haiku }, mock]', async (sluice, client, headers) => {
         const lines = await settledAfter(sluice, 2, async () => {
           const { text, stop } = await ask(client)
           assert.match(text, /\w+ \w+/)
@@ -143,7 +141,7 @@ for (const [way, ask] of Object.entries(WAYS)) {
       }))
 
     test('mock: the SDK decodes the placeholder, labelled', () =>
-      withSluice(nowhere, '[stale, mock]', async (sluice, client, headers) => {
+      withSluice(REFUSED_URL, '[stale, mock]', async (sluice, client, headers) => {
         const [line] = await settledAfter(sluice, 1, async () => {
           assert.deepEqual(await ask(client), { text: MOCK_TEXT, stop: 'end_turn' })
         })
@@ -166,7 +164,7 @@ for (const [way, ask] of Object.entries(WAYS)) {
 
     test('where the chain has no mock there is none: Sluice refuses as ever', async () => {
       for (const fallback of ['[]', '[stale]', '[{ model: haiku }, stale]']) {
-        await withSluice(nowhere, fallback, async (sluice, client, headers) => {
+        await withSluice(REFUSED_URL, fallback, async (sluice, client, headers) => {
           // The small model is on the simulator.
           await setOutage(sluice, true)
           const error = await ask(client).then(
@@ -242,7 +240,7 @@ describe('on the wire', () => {
   })
 
   test('vectors have no placeholder: the refusal stands', async () => {
-    const sluice = await startTwoSizes(nowhere, '[mock]')
+    const sluice = await startTwoSizes(REFUSED_URL, '[mock]')
     try {
       const path = '/model/amazon.titan-embed-text-v2%3A0/invoke'
       const reply = await callHttp1(sluice.url, { path, body: '{"inputText":"a river"}' })

@@ -7,7 +7,7 @@ import { ChatBedrockConverse } from '@langchain/aws'
 import { generateText, streamText } from 'ai'
 import OpenAI from 'openai'
 import { GPT, MOCK_TEXT, SONNET, setOutage, startTwoSizes } from '../support/outage.ts'
-import { refusedUrl } from '../support/rawUpstream.ts'
+import { REFUSED_URL } from '../support/rawUpstream.ts'
 import type { TestSluice } from '../support/sluice.ts'
 import { useTestCredentials } from '../support/wire.ts'
 
@@ -90,10 +90,8 @@ async function langchain(url: string, use: (chat: ChatBedrockConverse) => Promis
   }
 }
 
-let nowhere: string
 before(async () => {
   useTestCredentials()
-  nowhere = await refusedUrl()
 })
 
 /** The kinds that answered, in order. */
@@ -104,7 +102,7 @@ function kinds(sluice: TestSluice): unknown[] {
 describe('a placeholder', () => {
   let sluice: TestSluice
   before(async () => {
-    sluice = await startTwoSizes(nowhere, '[mock]')
+    sluice = await startTwoSizes(REFUSED_URL, '[mock]')
   })
   after(() => sluice.stop(0))
   for (const [client, ask] of Object.entries(CLIENTS))
@@ -134,7 +132,7 @@ describe('what was answered before', () => {
 describe("another model's answer", () => {
   let sluice: TestSluice
   before(async () => {
-    sluice = await startTwoSizes(nowhere, '[{ model: haiku }]')
+    sluice = await startTwoSizes(REFUSED_URL, '[{ model: haiku }]')
   })
   after(() => sluice.stop(0))
   for (const [client, ask] of Object.entries(CLIENTS)) {

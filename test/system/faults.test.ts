@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { after, before, test } from 'node:test'
-import { type RawUpstream, refusedUrl, startRawUpstream } from '../support/rawUpstream.ts'
+import { type RawUpstream, REFUSED_URL, startRawUpstream } from '../support/rawUpstream.ts'
 import { settledAfter } from '../support/settled.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
 import { assertRefusal, call, PROTOCOLS, useTestCredentials } from '../support/wire.ts'
@@ -134,7 +134,7 @@ for (const protocol of PROTOCOLS) {
   })
 
   test(`${protocol}: an upstream that refuses connections is a 502 and charges nothing`, async () => {
-    const other = await startTestSluice(oneModel(await refusedUrl(), 'tokensPerMinute: 60000000', TIMEOUTS))
+    const other = await startTestSluice(oneModel(REFUSED_URL, 'tokensPerMinute: 60000000', TIMEOUTS))
     const [line] = await settledAfter(other, 1, async () => {
       const message = assertRefusal(await call(protocol, other.url), {
         status: 502,

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { BedrockRuntimeClient, ConverseCommand } from '@aws-sdk/client-bedrock-runtime'
 import { NodeHttp2Handler } from '@smithy/node-http-handler'
 import { type FakeBedrock, startFakeBedrock } from '../support/fakeBedrock.ts'
-import { refusedUrl } from '../support/rawUpstream.ts'
+import { REFUSED_URL } from '../support/rawUpstream.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
 import { CONVERSE, callHttp2, exchange, HELLO, until, useTestCredentials } from '../support/wire.ts'
 
@@ -203,6 +203,6 @@ describe('a port with TLS', { skip }, () => {
     sluices.push(plain)
     assert.equal(await codeOf(new URL(plain.url).port), 0)
     assert.equal(await codeOf(new URL((await start()).url).port), 0)
-    assert.equal(await codeOf(new URL(await refusedUrl()).port), 1)
+    assert.equal(await codeOf(new URL(REFUSED_URL).port), 1)
   })
 })
