@@ -16,6 +16,7 @@ import type { Finished, Handler, Invocation, Ledger } from './gateway/ports.ts'
 import { QuotaUse } from './gateway/quotaUse.ts'
 import { RightSizer } from './gateway/rightSizer.ts'
 import { Traced, type Tracer } from './gateway/traced.ts'
+import { Unattended } from './gateway/unattended.ts'
 import { buildLedger } from './ledgers.ts'
 import type { LiveSettings } from './liveSettings.ts'
 import { buildPushback, type Pushback } from './pushback.ts'
@@ -38,6 +39,7 @@ export interface Core {
   takeModels(config: Config): void
   /** What stands in the way of signing calls to a pool; undefined: nothing. */
   troubleOf(pool: PoolSettings): Promise<string | undefined>
+  unattended: Unattended
   close(): Promise<void>
 }
 
@@ -60,8 +62,10 @@ export async function buildCore(
   const upstream = createUpstream({ ...config.upstream, ...farSide }, systemClock)
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const pushback = buildPushback(config, live, ledger, log, metrics)
+  const unattended = new Unattended(config.upstream.maxUnattended, systemClock)
   const gateway = new Gateway({
     ...pushback.parts,
+    unattended,
     ledger,
     upstream,
     clock: systemClock,
@@ -102,6 +106,7 @@ export async function buildCore(
       metrics.process.configTaken(systemClock.nowMs())
     },
     troubleOf: pool => upstream.trouble(pool),
+    unattended,
     async close() {
       pushback.close()
       await close()

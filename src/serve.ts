@@ -6,7 +6,6 @@ import type { Config } from './config/schema.ts'
 import { NO_SECRETS, type Secrets } from './config/secrets.ts'
 import { buildCore, type Core } from './core.ts'
 import type { RefusalCode } from './domain/refusal.ts'
-import type { Book } from './gateway/book.ts'
 import { buildApp } from './http/app.ts'
 import { ClientAddress } from './http/clientAddress.ts'
 import type { DataPlaneParts } from './http/dataPlane.ts'
@@ -64,7 +63,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
   const tracing = await traced(environment, log)
   const farSide = { simulatorUrl: simulator?.url, bearerToken: environment.bearerToken }
   const core = await buildCore(config, live, log, farSide, tracing?.tracer)
-  const { book, ledger, metrics } = core
+  const { ledger, metrics } = core
   const identities = new LiveIdentities(config, environment.secrets ?? NO_SECRETS, systemClock, log)
   const fault = (error: unknown) => log.error({ error: faultText(error) }, 'fault')
   const stages = buildStages(
@@ -106,7 +105,7 @@ export async function startSluice(config: Config, log: Logger, environment: Envi
     notReloaded: () => metrics.process.configFaulty(),
     async stop(graceMs) {
       draining = true
-      const cut = await drain(app, book, graceMs)
+      const cut = await drain(app, core, graceMs)
       await close(core, stages, simulator, tracing)
       return cut
     },
@@ -157,7 +156,8 @@ function doorOf(
 }
 
 /** Resolves once the server has closed, or once the grace is over and every connection has been destroyed. */
-async function drain(app: ReturnType<typeof buildApp>, book: Book, graceMs: number): Promise<number> {
+async function drain(app: ReturnType<typeof buildApp>, { book, unattended }: Core, graceMs: number): Promise<number> {
+  const startedMs = systemClock.nowMs()
   let cut = 0
   const cancel = systemClock.after(graceMs, () => {
     cut = book.inFlight
@@ -165,6 +165,7 @@ async function drain(app: ReturnType<typeof buildApp>, book: Book, graceMs: numb
   })
   await app.close()
   cancel()
+  await unattended.close(Math.max(0, startedMs + graceMs - systemClock.nowMs()))
   return cut
 }
 

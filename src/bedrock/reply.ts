@@ -2,7 +2,7 @@
 // else is handed on at once. Usage is read in passing.
 import { type Dispatcher, errors } from 'undici'
 import type { Clock } from '../domain/clock.ts'
-import type { FlowControl, Receiver } from '../gateway/ports.ts'
+import type { Call, FlowControl, Receiver } from '../gateway/ports.ts'
 import type { Operation } from '../wire/operations.ts'
 import { createUsageReader, type UsageReader } from '../wire/usage.ts'
 import { isFailure } from './failure.ts'
@@ -25,7 +25,7 @@ interface Held {
   giveUp: () => void
 }
 
-export class Reply implements Dispatcher.DispatchHandler, FlowControl {
+export class Reply implements Dispatcher.DispatchHandler, FlowControl, Call {
   readonly #operation: Operation
   readonly #receiver: Receiver
   readonly #clock: Clock
@@ -49,19 +49,22 @@ export class Reply implements Dispatcher.DispatchHandler, FlowControl {
     if (this.#controller?.paused) this.#controller.resume()
   }
 
-  /** The client went away: the connection is torn down, so that the upstream stops too. True when it was on its way. */
-  abandon(): boolean {
-    this.abandoned = true
-    this.#held?.giveUp()
-    this.#controller?.abort(new Error('the client went away'))
+  /** A connection has been found for the request. */
+  get isSent(): boolean {
     return this.#controller !== undefined
   }
 
-  /** No answer, or not the whole of one. The request counts as sent once a connection has been found for it. */
-  failed(error: unknown): void {
-    const sent = this.#controller !== undefined
+  /** The client went away: the connection is torn down, so that the upstream stops too. */
+  abandon(): void {
+    this.abandoned = true
     this.#held?.giveUp()
-    if (!this.abandoned) this.#receiver.failed(upstreamFault(error, sent), sent)
+    this.#controller?.abort(new Error('the client went away'))
+  }
+
+  /** No answer, or not the whole of one. */
+  failed(error: unknown): void {
+    this.#held?.giveUp()
+    if (!this.abandoned) this.#receiver.failed(upstreamFault(error, this.isSent), this.isSent)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {

@@ -77,7 +77,7 @@ export function createUpstream(settings: UpstreamSettings & FarSideSettings, clo
     send(pool, request, receiver) {
       const reply = new Reply(request.operation, receiver, clock)
       dispatch(pool, request, reply).catch(error => reply.failed(error))
-      return () => reply.abandon()
+      return reply
     },
     async trouble(pool) {
       const { side } = (ways.get(pool) ?? waysOf(pool)).runtime

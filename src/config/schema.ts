@@ -81,6 +81,14 @@ const upstream = z
       .default(5 * MINUTE_MS)
       .describe('Longest silence in the middle of an answer.'),
     maxConnections: z.int().min(1).max(65_536).default(1024).describe('Open connections to one endpoint.'),
+    maxUnattended: z
+      .int()
+      .min(0)
+      .max(65_536)
+      .default(0)
+      .describe(
+        'Calls whose client has left that run on, of this gateway: Bedrock charges the whole answer anyway, and only who hears its end knows how much. What is beyond it is broken off, and charged its reservation.',
+      ),
   })
   .prefault({})
   .describe('How Bedrock is called.')

@@ -1,11 +1,12 @@
 // One send and what became of it. What the upstream says goes straight on to the client; a throttle or a failure before the
-// first byte is held back, because the client need never hear of it.
+// first byte is held back, because the client need never hear of it. When its client leaves, the call ends or runs on unheard.
 import type { Usage } from '../domain/charge.ts'
 import type { Refusal } from '../domain/refusal.ts'
-import type { Answer, Finished, FlowControl, Notes, Receiver, ThrottleSubject, WholeReply } from './ports.ts'
+import type { Answer, Call, Finished, FlowControl, Notes, Receiver, ThrottleSubject, WholeReply } from './ports.ts'
 import type { Presence } from './presence.ts'
 import type { SendSignal } from './signals.ts'
 import type { SendEnding } from './tracePorts.ts'
+import type { Unattended } from './unattended.ts'
 
 /** Bedrock's own words, or ours when it said nothing. */
 type Held = { reply: WholeReply } | { refusal: Refusal; sent: boolean }
@@ -20,6 +21,7 @@ type State =
   | { kind: 'aborted'; sent: boolean }
 
 const NO_FLOW: FlowControl = { pause() {}, resume() {} }
+const NOBODY: Answer = { head() {}, data() {}, end() {}, cut() {}, refuse() {} }
 const NO_HEADERS: string[] = []
 export const UNSENDABLE: Refusal = {
   code: 'upstream-invalid',
@@ -27,24 +29,34 @@ export const UNSENDABLE: Refusal = {
 }
 
 export class Attempt implements Receiver {
-  readonly #answer: Answer
+  #answer: Answer
   readonly #notes: Notes
   readonly #firstByte: () => void
   /** Absent: nobody learns from this call. */
   readonly #signal: SendSignal | undefined
+  /** Absent: it ends when its client leaves. */
+  readonly #unattended: Unattended | undefined
+  #flow = NO_FLOW
   #state: State = { kind: 'sent' }
   #hadHead = false
   #ended: () => void = () => {}
 
-  constructor(answer: Answer, notes: Notes, firstByte: () => void, signal: SendSignal | undefined) {
+  constructor(
+    answer: Answer,
+    notes: Notes,
+    firstByte: () => void,
+    signal: SendSignal | undefined,
+    unattended?: Unattended,
+  ) {
     this.#answer = answer
     this.#notes = notes
     this.#firstByte = firstByte
     this.#signal = signal
+    this.#unattended = unattended
   }
 
-  /** Runs `send` and resolves when the attempt has ended; a client that leaves abandons the call and ends it too. */
-  async over(presence: Presence, send: () => () => boolean): Promise<void> {
+  /** Runs `send` and resolves when the attempt has ended; a client that leaves ends it too, unless it may run on. */
+  async over(presence: Presence, send: () => Call): Promise<void> {
     if (presence.isGone) {
       this.#state = { kind: 'aborted', sent: false }
       this.#signal?.abandoned()
@@ -52,16 +64,33 @@ export class Attempt implements Receiver {
     }
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#ended = resolve
-    const abandon = send()
-    presence.watch(() => this.#abort(abandon))
+    const call = send()
+    presence.watch(() => this.#left(call))
     await promise
     presence.watch(undefined)
   }
 
-  #abort(abandon: () => boolean): void {
+  #left(call: Call): void {
+    if (this.#isOver()) return
+    const ranOn = call.isSent ? this.#unattended?.take(() => this.#abort(call)) : undefined
+    if (!ranOn) {
+      this.#abort(call)
+      return
+    }
+    const ended = this.#ended
+    this.#ended = () => {
+      ranOn()
+      ended()
+    }
+    this.#answer = NOBODY
+    this.#flow.resume()
+  }
+
+  #abort(call: Call): void {
     if (this.#isOver()) return
     if (this.#state.kind === 'sent') this.#signal?.abandoned()
-    this.#state = { kind: 'aborted', sent: abandon() }
+    this.#state = { kind: 'aborted', sent: call.isSent }
+    call.abandon()
     this.#ended()
   }
 
@@ -101,6 +130,7 @@ export class Attempt implements Receiver {
   head(status: number, headers: string[], flow: FlowControl): void {
     if (this.#isOver()) return
     this.#hadHead = true
+    this.#flow = flow
     // A head that cannot be written throws here, and the client is refused instead.
     this.#answer.head(status, headers, this.#notes, flow)
     this.#state = { kind: 'answering', status, hasBody: false }
@@ -188,10 +218,13 @@ export class Attempt implements Receiver {
   report(run: Finished): void {
     const state = this.#state
     if (state.kind === 'answered') {
-      run.outcome = 'answered'
-      run.status = state.status
       run.usage = state.usage
       run.exception = state.exception
+    }
+    if (this.#isUnheard) return
+    if (state.kind === 'answered') {
+      run.outcome = 'answered'
+      run.status = state.status
     } else if (state.kind === 'cut') {
       run.outcome = 'cut'
       run.status = state.status
@@ -201,6 +234,10 @@ export class Attempt implements Receiver {
 
   /** What a trace tells of it, once it is over. */
   get ending(): SendEnding {
+    return this.#isUnheard ? { ...this.#outcome, abandoned: true } : this.#outcome
+  }
+
+  get #outcome(): SendEnding {
     const state = this.#state
     if (state.kind === 'answered')
       return {
@@ -219,6 +256,10 @@ export class Attempt implements Receiver {
     if (status >= 500) this.#signal?.failed(true)
     else if (status === 429 && this.#state.kind === 'answering') this.#signal?.throttled('unclear')
     else this.#signal?.succeeded()
+  }
+
+  get #isUnheard(): boolean {
+    return this.#answer === NOBODY
   }
 
   #isOver(): boolean {

@@ -14,6 +14,7 @@ import { priceOf } from './price.ts'
 import type { Retries } from './retries.ts'
 import { newRun, type Run } from './run.ts'
 import type { Entrance, SendStage } from './sendStage.ts'
+import type { Unattended } from './unattended.ts'
 
 export interface GatewayParts {
   ledger: Ledger
@@ -30,6 +31,8 @@ export interface GatewayParts {
   sends: SendStage
   /** Absent: nobody learns from what becomes of the calls. */
   control?: ControlLoop
+  /** Metered calls may run on when their client has left; absent: none do. */
+  unattended?: Unattended
   /** A call that failed is sent again now. */
   onRetry?: (retry: Retry) => void
 }
@@ -142,6 +145,7 @@ export class Gateway implements Handler {
       }
       if (attempt.isThrottled) {
         run.throttledBy.push(pool)
+        if (invocation.presence.isGone) return attempt
         // After so many the ledger says no by itself, and when to come back.
         if (run.attempts >= retries.maxAttempts && run.attempts <= MAX_REQUEUES) {
           attempt.deliver(run)
@@ -219,7 +223,7 @@ export class Gateway implements Handler {
   }
 
   async #send({ invocation, answer, run, loop }: Errand, pool: PoolSettings): Promise<Attempt> {
-    const { clock, upstream } = this.#parts
+    const { clock, upstream, unattended } = this.#parts
     const sentMs = clock.nowMs()
     run.waitMs = Math.max(0, sentMs - run.startedMs - run.sendingMs)
     run.attempts += 1
@@ -230,7 +234,7 @@ export class Gateway implements Handler {
     const onFirstByte = () => {
       run.firstByteMs = Math.max(0, clock.nowMs() - sentMs)
     }
-    const attempt = new Attempt(answer, notes, onFirstByte, run.signal)
+    const attempt = new Attempt(answer, notes, onFirstByte, run.signal, invocation.demand && unattended)
     const trace = invocation.trace?.sends(pool, run.attempts, sentMs, invocation.request)
     const request = trace ? { ...invocation.request, headers: trace.headers } : invocation.request
     await attempt.over(invocation.presence, () => upstream.send(pool, request, attempt))

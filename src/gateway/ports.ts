@@ -190,11 +190,15 @@ export interface Receiver {
 }
 
 export interface Upstream {
-  /**
-   * Signs and sends to the pool. The returned function abandons the call and says whether it was on its way already; the
-   * receiver then hears nothing more.
-   */
-  send(pool: PoolSettings, request: UpstreamRequest, receiver: Receiver): () => boolean
+  /** Signs and sends to the pool. */
+  send(pool: PoolSettings, request: UpstreamRequest, receiver: Receiver): Call
+}
+
+export interface Call {
+  /** It is on its way, so Bedrock may charge it. */
+  readonly isSent: boolean
+  /** Ends it; the receiver hears nothing more. */
+  abandon(): void
 }
 
 // ---- near side ----

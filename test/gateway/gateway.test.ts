@@ -140,29 +140,34 @@ test('whatever the upstream and the client do, each call ends once, is settled o
   const call = fc.record({ gapMs: fc.nat(500), maxWaitMs: fc.nat(20_000), leavesAfterMs: fc.option(fc.nat(20_000)) })
   const scripts = fc.array(behaviour, { minLength: 1, maxLength: 12 })
   await fc.assert(
-    fc.asyncProperty(scripts, fc.array(call, { minLength: 1, maxLength: 30 }), async (script, calls) => {
-      const world = new World(send => script[send % script.length]!)
-      const answers: Recorder[] = []
-      for (const [i, { gapMs, maxWaitMs, leavesAfterMs }] of calls.entries()) {
-        await world.clock.advance(gapMs)
-        const abort = new Presence()
-        if (leavesAfterMs !== null) world.clock.after(leavesAfterMs, () => abort.leave())
-        answers.push(world.call(String(i), abort, { maxWaitMs }).answer)
-      }
-      await world.clock.advance(600_000)
-      assert.equal(world.book.inFlight, 0)
-      assert.equal(world.finished.length, calls.length)
-      const [{ waiting, inFlight, classes }] = (await world.ledger.status()) as [ModelStatus]
-      assert.deepEqual([waiting, inFlight, classes.flatMap(one => one.flows)], [0, 0, []])
-      for (const [id, settled] of world.settlements) assert.equal(settled.length, 1, `${id} was settled ${settled}`)
-      for (const run of world.finished) {
-        const said = answers[Number(run.id)]!.said.join(' ')
-        const whole = /^(head \d+ data end|head \d+ data cut|refuse \S+|)$/
-        assert.match(said, run.outcome === 'aborted' ? /^(head \d+( data)*|)$/ : whole)
-        assert.ok(run.waitMs >= 0 && run.waitMs <= run.totalMs)
-        assert.ok(run.attempts <= 4)
-      }
-    }),
+    fc.asyncProperty(
+      scripts,
+      fc.array(call, { minLength: 1, maxLength: 30 }),
+      fc.nat(3),
+      async (script, calls, unattended) => {
+        const world = new World(send => script[send % script.length]!, { unattended })
+        const answers: Recorder[] = []
+        for (const [i, { gapMs, maxWaitMs, leavesAfterMs }] of calls.entries()) {
+          await world.clock.advance(gapMs)
+          const abort = new Presence()
+          if (leavesAfterMs !== null) world.clock.after(leavesAfterMs, () => abort.leave())
+          answers.push(world.call(String(i), abort, { maxWaitMs }).answer)
+        }
+        await world.clock.advance(600_000)
+        assert.equal(world.book.inFlight, 0)
+        assert.equal(world.finished.length, calls.length)
+        const [{ waiting, inFlight, classes }] = (await world.ledger.status()) as [ModelStatus]
+        assert.deepEqual([waiting, inFlight, classes.flatMap(one => one.flows)], [0, 0, []])
+        for (const [id, settled] of world.settlements) assert.equal(settled.length, 1, `${id} was settled ${settled}`)
+        for (const run of world.finished) {
+          const said = answers[Number(run.id)]!.said.join(' ')
+          const whole = /^(head \d+ data end|head \d+ data cut|refuse \S+|)$/
+          assert.match(said, run.outcome === 'aborted' ? /^(head \d+( data)*|)$/ : whole)
+          assert.ok(run.waitMs >= 0 && run.waitMs <= run.totalMs)
+          assert.ok(run.attempts <= 4)
+        }
+      },
+    ),
     seeded(t, 100),
   )
 })

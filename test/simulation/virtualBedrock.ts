@@ -96,7 +96,7 @@ export class VirtualBedrock {
     }
   }
 
-  #send(pool: PoolSettings, request: UpstreamRequest, receiver: Receiver, clock: Clock): () => boolean {
+  #send(pool: PoolSettings, request: UpstreamRequest, receiver: Receiver, clock: Clock): Reply {
     const { time, dice, onSend } = this.#parts
     onSend(pool, request)
     const tripMs = () => SHORTEST_TRIP_MS + dice() * (LONGEST_TRIP_MS - SHORTEST_TRIP_MS)
@@ -122,7 +122,7 @@ export class VirtualBedrock {
       )
       line.onAbort = leave
     })
-    return () => reply.abandon()
+    return reply
   }
 
   /** Answers that take no simulator; false: this trick needs one. */

@@ -16,6 +16,7 @@ import type {
   Upstream,
 } from '../../src/gateway/ports.ts'
 import type { Presence } from '../../src/gateway/presence.ts'
+import { Unattended } from '../../src/gateway/unattended.ts'
 import { createMemoryLedger } from '../../src/memory/ledger.ts'
 import { matchOperation, type Operation } from '../../src/wire/operations.ts'
 import { PLAIN } from './models.ts'
@@ -49,6 +50,8 @@ interface Setting extends Partial<Pick<Surroundings, 'retries' | 'stages' | 'dic
   /** Each as the default pool. */
   pools?: string[]
   control?: (clock: VirtualClock) => ControlLoop
+  /** Calls that may run on without their client. */
+  unattended?: number
 }
 
 interface Call {
@@ -72,7 +75,10 @@ export class VirtualGateway {
   abandoned = 0
   readonly #model: ModelSettings
 
-  constructor(script: (send: number) => Behaviour, { pools = ['only'], control, dice, ...pushback }: Setting = {}) {
+  constructor(
+    script: (send: number) => Behaviour,
+    { pools = ['only'], control, dice, unattended = 0, ...pushback }: Setting = {},
+  ) {
     this.#model = { ...MODEL, pools: pools.map(name => ({ ...POOL, name })) }
     const inner = createMemoryLedger([this.#model], ADMISSION, this.clock)
     this.ledger = {
@@ -97,6 +103,7 @@ export class VirtualGateway {
     const gateway = new Gateway({
       ...parts,
       ...(loops && { control: loops }),
+      unattended: new Unattended(unattended, this.clock),
       ledger: this.ledger,
       upstream: this.#upstream(script),
       clock: this.clock,
@@ -114,10 +121,12 @@ export class VirtualGateway {
       send: (pool, _request, receiver) => {
         this.sent.push({ pool: pool.name, atMs: this.clock.nowMs() })
         const cancels = play(this.clock, script(this.sent.length - 1), receiver)
-        return () => {
-          this.abandoned += 1
-          for (const cancel of cancels) cancel()
-          return true
+        return {
+          isSent: true,
+          abandon: () => {
+            this.abandoned += 1
+            for (const cancel of cancels) cancel()
+          },
         }
       },
     }
