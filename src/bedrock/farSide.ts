@@ -11,6 +11,8 @@ export interface FarSide {
   host: string
   /** Put before every path: '' or '/base'. */
   basePath: string
+  /** What is not AWS's may be another Sluice, or lead back to this one. */
+  isAws: boolean
   /** Headers that prove who calls, host included; flat. */
   authorize: Sign
 }
@@ -24,7 +26,7 @@ export interface FarSideSettings {
 
 /** The simulator takes any signature; real credentials are never shown to it. */
 const SIMULATOR_CREDENTIALS: Credentials = { accessKeyId: 'SIMULATOR', secretAccessKey: 'simulator' }
-/** Of an endpoint that is named: a VPC's, say. */
+/** Endpoints of Regions and of VPCs. */
 const AWS_HOST = /\.(amazonaws\.com(\.cn)?|api\.aws)$/
 /** Of AWS's own (its API reference); docker-compose.yml gives a shorter one where its shell has none. */
 const SHORTEST_ACCESS_KEY_ID = 16
@@ -44,9 +46,9 @@ export function farSides(pool: PoolSettings, settings: FarSideSettings): Record<
     region: pool.region,
     ...(pool.profile !== undefined && { profile: pool.profile }),
   })
-  const isAws = pool.endpoint === undefined || AWS_HOST.test(new URL(pool.endpoint).hostname)
   const at = (url: string): FarSide => {
     if (settings.bearerToken && pool.profile === undefined) return withBearer(url, settings.bearerToken)
+    const { isAws } = place(url)
     return signed(url, pool.region, async () => {
       const credentials = await client.config.credentials()
       if (isAws && credentials.accessKeyId.length < SHORTEST_ACCESS_KEY_ID) throw new StandInCredentials()
@@ -69,7 +71,7 @@ function withBearer(url: string, token: string): FarSide {
   return { ...where, authorize: () => headers }
 }
 
-function place(url: string): Pick<FarSide, 'origin' | 'host' | 'basePath'> {
-  const { origin, host, pathname } = new URL(url)
-  return { origin, host, basePath: pathname.replace(/\/+$/, '') }
+function place(url: string): Omit<FarSide, 'authorize'> {
+  const { origin, host, hostname, pathname } = new URL(url)
+  return { origin, host, basePath: pathname.replace(/\/+$/, ''), isAws: AWS_HOST.test(hostname) }
 }

@@ -5,8 +5,9 @@ import type { PoolSettings } from '../domain/model.ts'
 import type { Upstream, UpstreamRequest } from '../gateway/ports.ts'
 import { rewriteModelId } from '../wire/modelIdRewrite.ts'
 import type { Operation } from '../wire/operations.ts'
+import { viaOnward } from '../wire/via.ts'
 import { type FarSide, type FarSideSettings, farSides } from './farSide.ts'
-import { upstreamHeaders } from './headers.ts'
+import { headerValue, upstreamHeaders } from './headers.ts'
 import { withoutSignature } from './query.ts'
 import { Reply } from './reply.ts'
 import type { Signable } from './signer.ts'
@@ -71,6 +72,7 @@ export function createUpstream(settings: UpstreamSettings & FarSideSettings, clo
     if (reply.abandoned) return
     const headers = upstreamHeaders(request.headers)
     headers.push(...proof)
+    if (!side.isAws) headers.push('via', viaOnward(headerValue(request.headers, 'via')))
     connections.dispatch({ path, method, headers, body: body.length > 0 ? body : null }, reply)
   }
   return {

@@ -25,6 +25,7 @@ export type RefusalCode =
   | 'method-not-allowed'
   | 'body-too-large'
   | 'malformed-request'
+  | 'request-loop'
   | 'address-limit'
   | 'no-credentials'
   | 'unknown-key'

@@ -12,6 +12,7 @@ import type { Stage } from '../gateway/stage.ts'
 import type { Request, Response } from '../transport/onePort.ts'
 import type { Demand } from '../wire/demand.ts'
 import { matchOperation, type Operation, type Route } from '../wire/operations.ts'
+import { MOST_SLUICES, sluicesPassed } from '../wire/via.ts'
 import { bodyOf, ClientAnswer, cutUnlessTaken, writeHead } from './clientAnswer.ts'
 import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import type { Admission, Doorkeeper } from './doorkeeper.ts'
@@ -104,6 +105,7 @@ function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned
   if (wrong !== undefined) return hangUp(request, wrong)
   const match = matchOperation(request.method ?? '', request.url ?? '')
   if (match.kind !== 'found') return unrouted(match, request)
+  if (sluicesPassed(request.headers.via) >= MOST_SLUICES) return { refusal: LOOP, operation: match.route.operation }
   const place = (admission: Admission): Turned => {
     parts.identifying.took(parts.clock.nowMs() - beganMs)
     return placeFor(parts, request, match.route, admission)
@@ -221,6 +223,11 @@ function withModel(parts: DataPlaneParts, modelId: string | undefined): Named | 
   if (model) return { model, modelId }
   const message = `No model of this Sluice's configuration matches the id ${JSON.stringify(modelId.slice(0, 200))}.`
   return { refusal: { code: 'unknown-model', message } }
+}
+
+const LOOP: Refusal = {
+  code: 'request-loop',
+  message: `The request has come through ${MOST_SLUICES} Sluices: an endpoint in their configurations leads back to one of them.`,
 }
 
 interface Early {

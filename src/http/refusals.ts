@@ -8,13 +8,14 @@ interface Shape {
   exception: string
 }
 
-/** Statuses decide what SDKs retry: 429, 502, 503 and 504 are, 400, 404, 405 and 413 are not. docs/reference.md mirrors this table. */
+/** Statuses decide what SDKs retry: 429, 502, 503 and 504 are, 400, 404, 405, 413 and 508 are not. docs/reference.md mirrors this table. */
 export const REFUSAL_SHAPES: Record<RefusalCode, Shape> = {
   'unknown-route': { status: 404, exception: 'UnknownOperationException' },
   'unknown-model': { status: 404, exception: 'ResourceNotFoundException' },
   'method-not-allowed': { status: 405, exception: 'UnknownOperationException' },
   'body-too-large': { status: 413, exception: 'ValidationException' },
   'malformed-request': { status: 400, exception: 'ValidationException' },
+  'request-loop': { status: 508, exception: 'InternalServerException' },
   'address-limit': { status: 429, exception: 'ThrottlingException' },
   'no-credentials': { status: 403, exception: 'MissingAuthenticationTokenException' },
   'unknown-key': { status: 403, exception: 'UnrecognizedClientException' },
@@ -64,7 +65,7 @@ export function refusalReply(refusal: Refusal, dialect: Operation['dialect'], re
     refusal.code,
   ]
   // OpenAI's and Anthropic's SDKs retry by this header before they look at the status.
-  if (status === 400) headers.push('x-should-retry', 'false')
+  if (status === 400 || status === 508) headers.push('x-should-retry', 'false')
   if (refusal.retryAfterMs !== undefined) headers.push(...retryHints(refusal.retryAfterMs))
   return { status, headers, body }
 }

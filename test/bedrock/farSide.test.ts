@@ -106,3 +106,17 @@ test('credentials that stand in for a simulator are never sent to AWS, and are g
   process.env.AWS_ACCESS_KEY_ID = 'AKIDOFSIXTEEN016'
   assert.match(await proof(pool()), /Credential=AKIDOFSIXTEEN016\//)
 })
+
+test('an endpoint of AWS, by Region or by name, is known for one, and no other is', () => {
+  const isAws = (endpoint?: string) => farSides(pool(endpoint ? { endpoint } : {}), {}).runtime.isAws
+  assert.equal(isAws(), true)
+  assert.equal(isAws('https://vpce-0a1b.bedrock-runtime.us-east-1.vpce.amazonaws.com'), true)
+  assert.equal(isAws('https://bedrock-runtime.us-east-1.api.aws'), true)
+  for (const url of [
+    'http://127.0.0.1:8080',
+    'http://nginx',
+    'https://amazonaws.com.example.org',
+    'https://xamazonaws.com',
+  ])
+    assert.equal(isAws(url), false, url)
+})
