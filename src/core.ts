@@ -63,6 +63,7 @@ export async function buildCore(
   const estimates = new Map(config.models.map(model => [model.name, new InputEstimate(model.bytesPerToken)]))
   const pushback = buildPushback(config, live, ledger, log, metrics)
   const unattended = new Unattended(config.upstream.maxUnattended, systemClock)
+  metrics.process.watchUnattended(() => unattended.size)
   const gateway = new Gateway({
     ...pushback.parts,
     unattended,

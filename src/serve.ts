@@ -6,6 +6,7 @@ import type { Config } from './config/schema.ts'
 import { NO_SECRETS, type Secrets } from './config/secrets.ts'
 import { buildCore, type Core } from './core.ts'
 import type { RefusalCode } from './domain/refusal.ts'
+import type { Book } from './gateway/book.ts'
 import { buildApp } from './http/app.ts'
 import { ClientAddress } from './http/clientAddress.ts'
 import type { DataPlaneParts } from './http/dataPlane.ts'
@@ -54,6 +55,8 @@ export interface Environment {
   /** What the config names and does not hold. */
   secrets?: Secrets
 }
+
+const LONGEST_SETTLING_MS = 1_000
 
 export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
   const address = new ClientAddress(networksOf(config.server.trustedProxies))
@@ -160,13 +163,22 @@ async function drain(app: ReturnType<typeof buildApp>, { book, unattended }: Cor
   const startedMs = systemClock.nowMs()
   let cut = 0
   const cancel = systemClock.after(graceMs, () => {
-    cut = book.inFlight
+    cut = book.inFlight - unattended.size
     app.server.closeAllConnections()
   })
   await app.close()
   cancel()
   await unattended.close(Math.max(0, startedMs + graceMs - systemClock.nowMs()))
+  await settled(book)
   return cut
+}
+
+/** What was cut has still to be settled and written down, with nobody to wait for. */
+async function settled(book: Book): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>()
+  const cancel = systemClock.after(LONGEST_SETTLING_MS, resolve)
+  await Promise.race([book.idle(), late])
+  cancel()
 }
 
 async function close(

@@ -28,7 +28,7 @@ export const UNSENDABLE: Refusal = {
   message: 'Bedrock sent an answer that is not valid HTTP.',
 }
 
-export class Attempt implements Receiver {
+export class Attempt implements Receiver, FlowControl {
   #answer: Answer
   readonly #notes: Notes
   readonly #firstByte: () => void
@@ -82,7 +82,17 @@ export class Attempt implements Receiver {
       ranOn()
       ended()
     }
+    this.#answer.left?.()
     this.#answer = NOBODY
+    this.#flow.resume()
+  }
+
+  /** Asked for by whoever holds its bytes; once nobody does, they flow. */
+  pause(): void {
+    if (!this.#isUnheard) this.#flow.pause()
+  }
+
+  resume(): void {
     this.#flow.resume()
   }
 
@@ -132,7 +142,7 @@ export class Attempt implements Receiver {
     this.#hadHead = true
     this.#flow = flow
     // A head that cannot be written throws here, and the client is refused instead.
-    this.#answer.head(status, headers, this.#notes, flow)
+    this.#answer.head(status, headers, this.#notes, this)
     this.#state = { kind: 'answering', status, hasBody: false }
     this.#signal?.accepted()
     this.#firstByte()

@@ -5,6 +5,7 @@ export class Book {
   readonly #handler: Handler
   readonly #observer: Observer
   #inFlight = 0
+  #whenIdle: (() => void)[] = []
 
   constructor(handler: Handler, observer: Observer) {
     this.#handler = handler
@@ -16,6 +17,11 @@ export class Book {
     return this.#inFlight
   }
 
+  /** Resolves when none is in flight. */
+  async idle(): Promise<void> {
+    if (this.#inFlight > 0) await new Promise<void>(resolve => this.#whenIdle.push(resolve))
+  }
+
   /** Resolves when the invocation has ended. */
   async handle(invocation: Invocation, answer: Answer): Promise<void> {
     this.#inFlight += 1
@@ -25,6 +31,7 @@ export class Book {
       this.#observer.finished(run)
     } finally {
       this.#inFlight -= 1
+      if (this.#inFlight === 0) for (const tell of this.#whenIdle.splice(0)) tell()
     }
   }
 }

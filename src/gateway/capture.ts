@@ -73,6 +73,12 @@ export class Capture implements Answer {
     this.#answer.refuse(refusal, notes)
   }
 
+  /** The rest of it is not heard here. */
+  left(): void {
+    this.drop()
+    this.#answer.left?.()
+  }
+
   /** The answer, if it was whole, and all of it was kept. Its bytes are the capture's until `drop`. */
   get reply(): WholeReply | undefined {
     if (!this.#bytes || !this.#isWhole) return undefined

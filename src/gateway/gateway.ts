@@ -145,11 +145,10 @@ export class Gateway implements Handler {
       }
       if (attempt.isThrottled) {
         run.throttledBy.push(pool)
-        if (invocation.presence.isGone) return attempt
         // After so many the ledger says no by itself, and when to come back.
         if (run.attempts >= retries.maxAttempts && run.attempts <= MAX_REQUEUES) {
-          attempt.deliver(run)
-          return attempt
+          if (!invocation.presence.isGone) attempt.deliver(run)
+          return undefined
         }
         invocation.trace?.waits(run.startedMs)
         decision = await ledger.requeue(ask, invocation.presence)

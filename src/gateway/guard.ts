@@ -84,6 +84,11 @@ export class Guard implements Answer {
     else this.#answer.refuse(refusal, notes)
   }
 
+  left(): void {
+    this.#stopWaiting()
+    this.#answer.left?.()
+  }
+
   /** What is held back goes to the client as it would have gone, and so does all that follows. */
   deliver(): void {
     const held = this.#held

@@ -34,4 +34,8 @@ export class NotedAnswer implements Answer {
     const more = this.#note(notes)
     this.#answer.refuse(refusal, more ? { ...notes, ...more } : notes)
   }
+
+  left(): void {
+    this.#answer.left?.()
+  }
 }

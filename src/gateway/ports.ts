@@ -236,6 +236,8 @@ export interface Answer {
   /** The upstream broke off after the head: the client must see a broken answer, never one that looks whole. */
   cut(): void
   refuse(refusal: Refusal, notes?: Partial<Notes>): void
+  /** Its client is gone: nothing more is said, though the call may go on for long. */
+  left?(): void
   /** Of the head that its client was given; by whoever gives it to a client. */
   names?(): AnswerNames | undefined
 }

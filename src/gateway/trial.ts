@@ -40,4 +40,8 @@ export class Trial implements Answer {
   refuse(_refusal: Refusal): void {
     this.#state = 'failed'
   }
+
+  left(): void {
+    this.#answer.left?.()
+  }
 }

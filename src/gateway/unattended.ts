@@ -18,6 +18,10 @@ export class Unattended {
     this.#clock = clock
   }
 
+  get size(): number {
+    return this.#calls.size
+  }
+
   /**
    * Room for one more; undefined: there is none. What is returned is to be called once, when the call has ended. `giveUp` has to
    * end it; it may be called more than once.

@@ -38,6 +38,18 @@ export class ProcessMetrics {
     })
   }
 
+  /** Once, before the first scrape. */
+  watchUnattended(calls: () => number): void {
+    new Gauge({
+      name: 'sluice_unattended',
+      help: 'Calls that run on without their client.',
+      registers: [this.#registry],
+      collect() {
+        this.set(calls())
+      },
+    })
+  }
+
   /** Node.js's and the process's own. */
   collectDefaults(): void {
     collectDefaultMetrics({ register: this.#registry })

@@ -2,10 +2,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { settledTokens, type Usage } from '../../src/domain/charge.ts'
+import { Attempt } from '../../src/gateway/attempt.ts'
+import { Capture, CaptureSpace } from '../../src/gateway/capture.ts'
+import { Guard } from '../../src/gateway/guard.ts'
+import { NotedAnswer } from '../../src/gateway/notedAnswer.ts'
+import type { Answer, FlowControl, Notes } from '../../src/gateway/ports.ts'
 import { Presence } from '../../src/gateway/presence.ts'
+import { Trial } from '../../src/gateway/trial.ts'
 import { Unattended } from '../../src/gateway/unattended.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
-import { type Behaviour, RESERVED, VirtualGateway as World } from '../support/virtualGateway.ts'
+import { type Behaviour, RESERVED, Recorder, VirtualGateway as World } from '../support/virtualGateway.ts'
 
 const USAGE: Usage = { inputTokens: 10, outputTokens: 20, cacheReadTokens: 0, cacheWriteTokens: 0 }
 const ANSWERS: Behaviour = { kind: 'answers', status: 200, usage: USAGE, afterMs: 1_000, takesMs: 1_000 }
@@ -63,13 +69,73 @@ for (const [what, behaviour, charged] of [
     await world.clock.advance(MINUTE_MS)
     assert.deepEqual([world.sent.length, calls[0]!.answer.said], [1, []])
     assert.deepEqual(world.settlements.get('0'), [charged])
-    assert.deepEqual([world.finished[0]!.outcome, world.finished[0]!.status], ['aborted', undefined])
+    const { outcome, status, chargedTokens, throttledBy } = world.finished[0]!
+    assert.deepEqual([outcome, status], ['aborted', undefined])
+    // A throttle is counted where it happened, and is no charge of the client's.
+    assert.deepEqual([chargedTokens, throttledBy], behaviour.kind === 'throttles' ? [0, ['only']] : [charged, []])
   })
 }
 
 test('a call that Bedrock does not meter is broken off: there is nothing to learn from it', async () => {
   const { world } = await left(ANSWERS, 500, { metered: false })
   assert.equal(world.abandoned, 1)
+})
+
+test('a call that has found no connection yet is never sent', async () => {
+  const { world } = await left({ kind: 'queues' }, 500)
+  await world.clock.advance(0)
+  assert.equal(world.abandoned, 1)
+  assert.deepEqual(world.settlements.get('0'), [0])
+})
+
+/** Holds its reader back whenever it hears something, and when it likes. */
+class Slow extends Recorder {
+  flow: FlowControl | undefined
+  override head(status: number, headers: string[], notes: Notes, flow?: FlowControl): void {
+    super.head(status, headers, notes)
+    this.flow = flow
+  }
+}
+
+test('whoever held an ending back, or kept a copy, lets go of it, of its room and of the flow', async () => {
+  const clock = new VirtualClock()
+  const space = new CaptureSpace(10_000)
+  const client = new Slow()
+  const copying = new Trial(new Capture(client, 10_000, space))
+  const holding = new Guard(new NotedAnswer(client, () => ({})), clock)
+  let isPaused = false
+  const flow = {
+    pause() {
+      isPaused = true
+    },
+    resume() {
+      isPaused = false
+    },
+  }
+  const begin = (answer: Answer, status: number) => {
+    const attempt = new Attempt(answer, { waitMs: 0, attempts: 1 }, () => {}, undefined, new Unattended(1, clock))
+    const presence = new Presence()
+    const over = attempt.over(presence, () => ({ isSent: true, abandon: () => assert.fail('it runs on') }))
+    attempt.head(status, [], flow)
+    attempt.data(Buffer.from('a'))
+    return { attempt, presence, over }
+  }
+  const answered = begin(copying, 200)
+  client.flow!.pause()
+  assert.deepEqual([isPaused, space.leftBytes < 10_000], [true, true])
+  answered.presence.leave()
+  assert.deepEqual([isPaused, space.leftBytes], [false, 10_000])
+  client.flow!.pause()
+  assert.equal(isPaused, false)
+  answered.attempt.end(USAGE)
+  await answered.over
+  const said = [...client.said]
+  const refused = begin(holding, 503)
+  refused.presence.leave()
+  await clock.advance(10_000)
+  assert.deepEqual(client.said, said)
+  refused.attempt.end(undefined)
+  await refused.over
 })
 
 test('an answer that does not end is given up after half an hour', async () => {

@@ -67,6 +67,7 @@ export function fullMetrics(): Metrics {
   metrics.process.built('1.2.3')
   metrics.process.configTaken(1_700_000_000_000)
   metrics.process.configFaulty()
+  metrics.process.watchUnattended(() => 1)
   for (const outcome of OUTCOMES) metrics.finished(finishedRun({ outcome, traceId: TRACE_ID }))
   const usage = { inputTokens: 1, outputTokens: 1, cacheReadTokens: 1, cacheWriteTokens: 1 }
   for (const priority of PRIORITIES)

@@ -31,6 +31,8 @@ export type Behaviour =
   | { kind: 'fails'; sent: boolean; afterMs: number }
   | { kind: 'cuts'; afterMs: number; takesMs: number }
   | { kind: 'stalls' }
+  /** Finds no connection, for ever. */
+  | { kind: 'queues' }
 
 const POOL: PoolSettings = { name: 'only', region: 'us-east-1', tokensPerMinute: 600_000, requestsPerMinute: 600 }
 const MODEL: ModelSettings = {
@@ -120,9 +122,10 @@ export class VirtualGateway {
     return {
       send: (pool, _request, receiver) => {
         this.sent.push({ pool: pool.name, atMs: this.clock.nowMs() })
-        const cancels = play(this.clock, script(this.sent.length - 1), receiver)
+        const behaviour = script(this.sent.length - 1)
+        const cancels = play(this.clock, behaviour, receiver)
         return {
-          isSent: true,
+          isSent: behaviour.kind !== 'queues',
           abandon: () => {
             this.abandoned += 1
             for (const cancel of cancels) cancel()
@@ -178,7 +181,7 @@ export class Recorder implements Answer {
 function play(clock: VirtualClock, behaviour: Behaviour, receiver: Receiver): (() => void)[] {
   const flow = { pause() {}, resume() {} }
   const refusal = { code: 'upstream-cut', message: 'x' } as const
-  if (behaviour.kind === 'stalls') return []
+  if (behaviour.kind === 'stalls' || behaviour.kind === 'queues') return []
   if (behaviour.kind === 'throttles') {
     const reply = { status: 429, headers: [], body: Buffer.from('x') }
     return [clock.after(behaviour.afterMs, () => receiver.throttled(reply, behaviour.of ?? 'tokens'))]

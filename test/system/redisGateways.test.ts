@@ -1,8 +1,10 @@
 // Whole gateways that share one Redis, on real sockets: what clients and operators see of it.
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { after, before, test } from 'node:test'
 import { type ChildSluice, startChildSluice } from '../support/childSluice.ts'
+import { startFakeBedrock } from '../support/fakeBedrock.ts'
 import { startRedis, type TestRedis } from '../support/redisServer.ts'
 import { AT_ONCE } from '../support/simulated.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
@@ -91,6 +93,31 @@ test('a gateway that stops leaves nothing in flight for the others', async t => 
   await gateways[1]!.stop(0)
   const inFlight = async () => (await json(gateways[0]!.url, '/status')).models[0].inFlight
   await until(async () => (await inFlight()) === 0, 'nothing is in flight')
+})
+
+test('what a gateway cuts when its grace is over is settled for the others, and gives back its client’s place', async t => {
+  await redis.restart()
+  const held: ServerResponse[] = []
+  const bedrock = await startFakeBedrock((_request, response) => held.push(response))
+  const yaml = oneModel(
+    bedrock.url,
+    PLENTY,
+    `clients: [{ name: open, limits: { concurrent: 1 } }]\nredis: { url: "${redis.url}" }`,
+  )
+  const [first, second] = [await startTestSluice(yaml), await startTestSluice(yaml)]
+  t.after(async () => {
+    await bedrock.close()
+    await first.stop(0)
+  })
+  const cut = callHttp1(second.url).catch(() => 'cut')
+  await until(() => held.length === 1, 'it is in flight')
+  assert.equal(await second.stop(0), 1)
+  assert.equal(await cut, 'cut')
+  assert.equal((await json(first.url, '/status')).models[0].inFlight, 0)
+  const next = callHttp1(first.url)
+  await until(() => held.length === 2, 'its client is let in by the other at once')
+  held[1]!.end('{}')
+  assert.equal((await next).status, 200)
 })
 
 interface Reloadable extends ChildSluice {

@@ -5,7 +5,7 @@ import http2 from 'node:http2'
 import { after, before, type TestContext, test } from 'node:test'
 import { type FakeBedrock, startFakeBedrock } from '../support/fakeBedrock.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
-import { HELLO, PROTOCOLS, type Protocol, until, useTestCredentials } from '../support/wire.ts'
+import { callHttp1, HELLO, PROTOCOLS, type Protocol, until, useTestCredentials } from '../support/wire.ts'
 import { encodeEvent } from '../wire/recordings.ts'
 
 const BURNDOWN = 5
@@ -112,15 +112,27 @@ for (const protocol of PROTOCOLS) {
   })
 }
 
-test('when the grace is over, what still runs on is given up', async t => {
+test('when the grace is over, what still runs on is given up, and does not count among the clients that were cut', async t => {
   const sluice = await start(t)
-  const client = ask('HTTP/1.1', sluice.url)
+  const gone = ask('HTTP/1.1', sluice.url)
   await until(() => responses.length === 1, 'the call has come')
-  client.leave()
-  await sluice.stop(50)
-  await until(() => responses[0]!.closed, 'it is broken off')
-  const [line] = invocations(sluice)
-  assert.deepEqual([line!.outcome, line!.chargedTokens === line!.reservedTokens], ['aborted', true])
+  gone.leave()
+  // One more that leaves is broken off, so the first is known to have left.
+  const another = ask('HTTP/1.1', sluice.url)
+  await until(() => responses.length === 2, 'another call has come')
+  another.leave()
+  await until(() => responses.some(({ closed }) => closed), 'one is broken off')
+  ask('HTTP/1.1', sluice.url)
+  await until(() => responses.length === 3, 'one who stays')
+  const { body } = await callHttp1(sluice.url, { method: 'GET', path: '/metrics' })
+  assert.match(String(body), /^sluice_unattended 1$/m)
+  assert.equal(await sluice.stop(50), 1)
+  await until(() => responses.every(({ closed }) => closed), 'all are broken off')
+  const lines = invocations(sluice)
+  assert.deepEqual(
+    lines.map(line => [line.outcome, line.chargedTokens === line.reservedTokens]),
+    new Array(3).fill(['aborted', true]),
+  )
 })
 
 function isListening(url: string): Promise<boolean> {
