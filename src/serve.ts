@@ -147,6 +147,7 @@ function doorOf(
     findModel: modelId => live.findModel(modelId),
     doorkeeper: new Doorkeeper({ address, guard, identities, clientOf: name => live.clientOf(name) }),
     maxWaitMs: priority => live.config.admission.maxWaitMs[priority],
+    clientsShare: () => live.config.auth.mode !== 'open' && live.config.clients.length > 1,
     maxBodyBytes,
     stallTimeoutMs,
     clock: systemClock,

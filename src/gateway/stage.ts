@@ -90,9 +90,18 @@ export class Stage {
 
   /** Counted, too. */
   refusal(priority: Priority): Refusal {
-    this.refused[PRIORITIES.indexOf(priority)]! += 1
     this.#refusedAtMs = this.#clock.nowMs()
-    const message = `Too many requests are in this gateway (${this.name}), please wait before trying again.`
+    return this.#refusal(priority, `Too many requests are in this gateway (${this.name})`)
+  }
+
+  /** There is room, but no more for this one. Counted as well. */
+  refusalOf(client: string, priority: Priority): Refusal {
+    return this.#refusal(priority, `The client ${client} holds its part of this gateway (${this.name})`)
+  }
+
+  #refusal(priority: Priority, reason: string): Refusal {
+    this.refused[PRIORITIES.indexOf(priority)]! += 1
+    const message = `${reason}, please wait before trying again.`
     return { code: 'overloaded', message, retryAfterMs: this.#meanStayMs() }
   }
 

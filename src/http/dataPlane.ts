@@ -18,7 +18,7 @@ import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import type { Admission, Doorkeeper } from './doorkeeper.ts'
 import { doubtOf } from './framingDoubt.ts'
 import { isTooLate, takeNoMoreFrom } from './lastWord.ts'
-import type { Place, Receiving } from './receiving.ts'
+import { type Place, REQUEST_BYTES, type Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
 import { declaredBytes, discardBody, readBody } from './requestBody.ts'
 import { traceIdOf } from './traceparent.ts'
@@ -35,6 +35,8 @@ export interface DataPlaneParts {
   clock: Clock
   loop: LoopDelay
   receiving: Receiving
+  /** Several clients are told apart, so each has a part of the room. */
+  clientsShare: () => boolean
   identifying: Stage
   pricing: DemandReaders
   /** Told of every refusal that happened before the gateway. */
@@ -122,8 +124,9 @@ function placeFor(parts: DataPlaneParts, request: Request, route: Route, admissi
   if (shed) return { refusal: shed, operation }
   const bytes = declaredBytes(request)
   if (bytes > parts.maxBodyBytes) return { refusal: bodyTooLarge(parts.maxBodyBytes), operation }
-  const place = parts.receiving.admit(roomFor, bytes)
-  if (!place) return { refusal: parts.receiving.stage.refusal(roomFor), operation }
+  const sharer = parts.clientsShare() ? flow.client : undefined
+  const place = parts.receiving.admit(roomFor, bytes, sharer)
+  if (!place) return { refusal: parts.receiving.refusal(roomFor, REQUEST_BYTES + bytes, sharer), operation }
   const maxWaitMs = Math.min(admission.maxWaitMs ?? Infinity, parts.maxWaitMs(flow.priority))
   return {
     route,
@@ -136,10 +139,8 @@ function placeFor(parts: DataPlaneParts, request: Request, route: Route, admissi
   }
 }
 
-function unread(parts: DataPlaneParts, { roomFor }: Caller, { kind }: { kind: 'too-large' | 'no-room' }): Early {
-  return {
-    refusal: kind === 'too-large' ? bodyTooLarge(parts.maxBodyBytes) : parts.receiving.stage.refusal(roomFor),
-  }
+function unread(parts: DataPlaneParts, { place }: Caller, { kind }: { kind: 'too-large' | 'no-room' }): Early {
+  return { refusal: kind === 'too-large' ? bodyTooLarge(parts.maxBodyBytes) : place.refusal() }
 }
 
 function invocationOf(

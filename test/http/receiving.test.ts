@@ -7,7 +7,8 @@ import { ADVANCE_BYTES, REQUEST_BYTES, Receiving } from '../../src/http/receivin
 import { seeded } from '../support/seeds.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
-const MB = 1024 * 1024
+const KB = 1024
+const MB = 1024 * KB
 
 function receivingOf(limit: number) {
   const clock = new VirtualClock()
@@ -81,22 +82,73 @@ test('heads that declare much and send nothing keep no room from others', () => 
   assert.ok(receiving.admit('low', 25 * MB))
 })
 
+/** Bytes that bodies without a length may send until there is no more room, of clients that take turns. */
+function fill(receiving: Receiving, clients: string[]): number[] {
+  const places = clients.map(client => receiving.admit('high', 0, client)!)
+  const taken = clients.map(() => 0)
+  let isTaking = true
+  while (isTaking) {
+    isTaking = false
+    for (const [i, place] of places.entries()) {
+      if (!place.arrived(KB)) continue
+      taken[i]! += KB
+      isTaking = true
+    }
+  }
+  return taken
+}
+
+for (const [clients, part] of [
+  [['a'], 4 / 5],
+  [['a', 'b'], 4 / 9],
+  [['a', 'b', 'c'], 4 / 13],
+] as const)
+  test(`of ${clients.length} clients that want all, each holds ${part.toFixed(2)} of the room, and one more finds some`, () => {
+    const { stage, receiving } = receivingOf(10 * MB)
+    for (const taken of fill(receiving, [...clients])) {
+      assert.ok(Math.abs(taken - part * 10 * MB) < 2 * REQUEST_BYTES, `${taken / MB} MB`)
+    }
+    const refusal = receiving.refusal('high', KB, clients[0])
+    assert.match(refusal.message, /^The client a holds its part of this gateway \(receive\), please wait/)
+    assert.equal(stage.isFull, false)
+    assert.equal(stage.refused[0], 1)
+    assert.ok(receiving.admit('high', 100 * KB, 'newcomer'))
+  })
+
+test('who alone holds a part has it all again once it is given back', () => {
+  const { receiving } = receivingOf(10 * MB)
+  const place = receiving.admit('high', 7 * MB, 'a')!
+  assert.ok(place.arrived(7 * MB))
+  assert.equal(receiving.admit('high', 2 * MB, 'a'), undefined)
+  assert.ok(receiving.admit('high', 2 * MB, 'b'))
+  place.release()
+  assert.ok(receiving.admit('high', 6 * MB, 'a'))
+})
+
+test('where the room itself is full, that is what is said', () => {
+  const { stage, receiving } = receivingOf(MB)
+  while (receiving.admit('high', 0));
+  assert.match(receiving.refusal('high', REQUEST_BYTES, 'a').message, /^Too many requests are in this gateway/)
+  assert.equal(stage.isFull, true)
+})
+
 test('whatever becomes of requests, what is held is what they hold, and nothing once all have ended', async t => {
   const step = fc.record({
     who: fc.nat(9),
     what: fc.constantFrom('admit', 'admit', 'arrived', 'arrived', 'whole', 'release', 'wait'),
     bytes: fc.nat(300_000),
     priority: fc.constantFrom(...PRIORITIES),
+    client: fc.constantFrom(undefined, 'a', 'b'),
   })
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 200 }), async steps => {
       const { clock, stage, receiving } = receivingOf(MB)
       const places = new Map<number, NonNullable<ReturnType<typeof receiving.admit>>>()
-      for (const { who, what, bytes, priority } of steps) {
+      for (const { who, what, bytes, priority, client } of steps) {
         const place = places.get(who)
         if (what === 'wait') await clock.advance(bytes / 10)
         else if (!place && what === 'admit') {
-          const admitted = receiving.admit(priority, bytes)
+          const admitted = receiving.admit(priority, bytes, client)
           if (admitted) places.set(who, admitted)
         } else if (what === 'arrived') place?.arrived(bytes)
         else if (what === 'whole') place?.whole()
@@ -109,6 +161,8 @@ test('whatever becomes of requests, what is held is what they hold, and nothing 
       }
       for (const place of places.values()) place.release()
       assert.equal(stage.depth, 0)
+      const all = ['a', 'b', undefined].map(client => receiving.admit('high', MB / 2, client))
+      assert.ok(all.every(Boolean), 'nobody is thought to hold anything')
     }),
     seeded(t, 300),
   )

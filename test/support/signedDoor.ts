@@ -85,6 +85,7 @@ export async function startSignedDoor(): Promise<SignedDoor> {
         },
       }),
       maxWaitMs: () => 1_000,
+      clientsShare: () => false,
       maxBodyBytes: 32 * 1024 * 1024,
       newId: () => '00000000-0000-0000-0000-000000000000',
       stallTimeoutMs: 5_000,

@@ -13,6 +13,7 @@ import {
 } from '@aws-sdk/client-bedrock-runtime'
 import { PRIORITIES } from '../../src/domain/model.ts'
 import type { StageReading } from '../../src/gateway/stage.ts'
+import { keySha256 } from '../../src/identity/keys.ts'
 import { type FakeBedrock, header, startFakeBedrock } from '../support/fakeBedrock.ts'
 import { oneModel, startTestSluice, type TestSluice } from '../support/sluice.ts'
 import {
@@ -279,6 +280,25 @@ function assertSdkRefusal(error: BedrockRuntimeServiceException | undefined): vo
   assert.equal(error.$metadata.httpStatusCode, 503)
   assertHints(error.$response!.headers)
   assert.match(error.message, /please wait before trying again/)
+}
+
+for (const protocol of PROTOCOLS) {
+  test(`${protocol}: a client that holds its part of the room leaves some to the others`, async () => {
+    const keys = { web: `sluice_${'w'.repeat(43)}`, batch: `sluice_${'b'.repeat(43)}` }
+    const clients = Object.entries(keys).map(([name, key]) => `{ name: ${name}, keySha256: ${keySha256(key)} }`)
+    const sluice = await start(`${SMALL_STAGES}auth: { mode: keys }\nclients: [${clients.join(', ')}]`)
+    const ask = (client: keyof typeof keys, body: string) =>
+      call(protocol, sluice.url, { body, headers: { 'x-api-key': keys[client] } })
+    const waiting = [1, 2, 3].map(() => ask('web', bodyOf(250 * KB, 'hold')))
+    await until(() => held.length === 3, 'they are held')
+    const refused = await ask('web', bodyOf(60 * KB))
+    assertRefusal(refused, OVERLOADED)
+    assert.match(String(refused.body), /The client web holds its part of this gateway \(receive\)/)
+    assert.equal((await ask('batch', bodyOf(60 * KB))).status, 200)
+    letGo()
+    for (const reply of await Promise.all(waiting)) assert.equal(reply.status, 200)
+    assert.equal((await ask('web', bodyOf(60 * KB))).status, 200)
+  })
 }
 
 test('the AWS SDK hears a ServiceUnavailableException with hints: no room to receive', async () => {
