@@ -11,8 +11,8 @@ export interface FarSide {
   host: string
   /** Put before every path: '' or '/base'. */
   basePath: string
-  /** What is not AWS's may be another Sluice, or lead back to this one. */
-  isAws: boolean
+  /** It may be another Sluice, or what stands in front of this one. */
+  mayLeadBack: boolean
   /** Headers that prove who calls, host included; flat. */
   authorize: Sign
 }
@@ -28,6 +28,8 @@ export interface FarSideSettings {
 const SIMULATOR_CREDENTIALS: Credentials = { accessKeyId: 'SIMULATOR', secretAccessKey: 'simulator' }
 /** Endpoints of Regions and of VPCs. */
 const AWS_HOST = /\.(amazonaws\.com(\.cn)?|api\.aws)$/
+/** Bedrock's own hosts, in every partition; a load balancer on AWS has no such label. */
+const BEDROCK_LABEL = /(^|\.)bedrock(-[a-z]+)*\.[a-z]+-[a-z-]+-\d\./
 /** Of AWS's own (its API reference); docker-compose.yml gives a shorter one where its shell has none. */
 const SHORTEST_ACCESS_KEY_ID = 16
 /** Signing name of both planes. */
@@ -46,9 +48,9 @@ export function farSides(pool: PoolSettings, settings: FarSideSettings): Record<
     region: pool.region,
     ...(pool.profile !== undefined && { profile: pool.profile }),
   })
+  const isAws = pool.endpoint === undefined || AWS_HOST.test(new URL(pool.endpoint).hostname)
   const at = (url: string): FarSide => {
     if (settings.bearerToken && pool.profile === undefined) return withBearer(url, settings.bearerToken)
-    const { isAws } = place(url)
     return signed(url, pool.region, async () => {
       const credentials = await client.config.credentials()
       if (isAws && credentials.accessKeyId.length < SHORTEST_ACCESS_KEY_ID) throw new StandInCredentials()
@@ -73,5 +75,6 @@ function withBearer(url: string, token: string): FarSide {
 
 function place(url: string): Omit<FarSide, 'authorize'> {
   const { origin, host, hostname, pathname } = new URL(url)
-  return { origin, host, basePath: pathname.replace(/\/+$/, ''), isAws: AWS_HOST.test(hostname) }
+  const mayLeadBack = !BEDROCK_LABEL.test(hostname)
+  return { origin, host, basePath: pathname.replace(/\/+$/, ''), mayLeadBack }
 }

@@ -7,7 +7,7 @@ import { rewriteModelId } from '../wire/modelIdRewrite.ts'
 import type { Operation } from '../wire/operations.ts'
 import { viaOnward } from '../wire/via.ts'
 import { type FarSide, type FarSideSettings, farSides } from './farSide.ts'
-import { headerValue, upstreamHeaders } from './headers.ts'
+import { upstreamHeaders } from './headers.ts'
 import { withoutSignature } from './query.ts'
 import { Reply } from './reply.ts'
 import type { Signable } from './signer.ts'
@@ -72,7 +72,7 @@ export function createUpstream(settings: UpstreamSettings & FarSideSettings, clo
     if (reply.abandoned) return
     const headers = upstreamHeaders(request.headers)
     headers.push(...proof)
-    if (!side.isAws) headers.push('via', viaOnward(headerValue(request.headers, 'via')))
+    if (side.mayLeadBack) headers.push('via', viaOnward(request.headers))
     connections.dispatch({ path, method, headers, body: body.length > 0 ? body : null }, reply)
   }
   return {

@@ -71,7 +71,7 @@ export const stages = z
       .max(64 * 1024 * 1024 * 1024)
       .default(512 * 1024 * 1024)
       .describe(
-        'Bytes of requests held at once: bodies and 16 KB besides, as they arrive and to the end of the answer; of a body still to come at most 64 KB. A client that is told apart from others holds at most four times what is free.',
+        'Bytes of requests held at once: bodies and 16 KB besides, as they arrive and to the end of the answer; of a body still to come at most 64 KB. Where `auth.mode` is `keys` and there are several clients, the requests of one hold at most four times what is free to their class.',
       ),
     maxPricing: z
       .int()

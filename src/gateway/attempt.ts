@@ -2,6 +2,7 @@
 // first byte is held back, because the client need never hear of it. When its client leaves, the call ends or runs on unheard.
 import type { Usage } from '../domain/charge.ts'
 import type { Refusal } from '../domain/refusal.ts'
+import { LOOP_DETECTED } from '../wire/via.ts'
 import type { Answer, Call, Finished, FlowControl, Notes, Receiver, ThrottleSubject, WholeReply } from './ports.ts'
 import type { Presence } from './presence.ts'
 import type { SendSignal } from './signals.ts'
@@ -261,9 +262,9 @@ export class Attempt implements Receiver, FlowControl {
     return 'reply' in state.held ? { status: state.held.reply.status } : { failure: state.held.refusal.code }
   }
 
-  /** 4xx is no failure of Bedrock's. A throttle that was too long to hold back comes by here. */
+  /** 4xx is no failure of Bedrock's; nor is a loop, which a client can claim. A throttle that was too long to hold back comes by here. */
   #judge(status: number): void {
-    if (status >= 500) this.#signal?.failed(true)
+    if (status >= 500 && status !== LOOP_DETECTED) this.#signal?.failed(true)
     else if (status === 429 && this.#state.kind === 'answering') this.#signal?.throttled('unclear')
     else this.#signal?.succeeded()
   }

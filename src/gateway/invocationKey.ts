@@ -1,5 +1,6 @@
 // When two invocations are the same: method, path, headers with a meaning and body, byte by byte; and who may share an answer.
 import { createHash } from 'node:crypto'
+import { sluicesPassed } from '../wire/via.ts'
 import type { Invocation } from './ports.ts'
 
 const MEANINGFUL = new Set(['accept', 'content-type', 'content-encoding'])
@@ -13,6 +14,8 @@ export function invocationKey({ flow, model, request }: Invocation, shared: bool
     model?.name ?? '',
     request.operation.method,
     request.rawUrl,
+    // One that comes round would wait for itself.
+    sluicesPassed(request.headers),
     ...meaningfulHeaders(request.headers),
   ]
   return createHash('sha256').update(JSON.stringify(parts)).update('\n').update(request.body).digest('base64url')

@@ -67,7 +67,12 @@ export class Stage {
 
   /** Nothing is taken. */
   fits(priority: Priority, amount = 1): boolean {
-    return this.#depth + amount <= Math.ceil(this.limit * FILLS[PRIORITIES.indexOf(priority)]!)
+    return amount <= this.free(priority)
+  }
+
+  /** What the class may still take. */
+  free(priority: Priority): number {
+    return Math.ceil(this.limit * FILLS[PRIORITIES.indexOf(priority)]!) - this.#depth
   }
 
   /** False: it does not fit, and nothing was taken. What was taken must be given back by `leave`. */
@@ -90,17 +95,17 @@ export class Stage {
 
   /** Counted, too. */
   refusal(priority: Priority): Refusal {
-    this.#refusedAtMs = this.#clock.nowMs()
-    return this.#refusal(priority, `Too many requests are in this gateway (${this.name})`)
-  }
-
-  /** There is room, but no more for this one. Counted as well. */
-  refusalOf(client: string, priority: Priority): Refusal {
-    return this.#refusal(priority, `The client ${client} holds its part of this gateway (${this.name})`)
-  }
-
-  #refusal(priority: Priority, reason: string): Refusal {
     this.refused[PRIORITIES.indexOf(priority)]! += 1
+    this.#refusedAtMs = this.#clock.nowMs()
+    return this.#refusal(`Too many requests are in this gateway (${this.name})`)
+  }
+
+  /** The stage is not full, so it is not counted here: `holder` has all that is to be had by one. */
+  refusalOf(holder: string): Refusal {
+    return this.#refusal(`${holder} as much as one may of this gateway (${this.name})`)
+  }
+
+  #refusal(reason: string): Refusal {
     const message = `${reason}, please wait before trying again.`
     return { code: 'overloaded', message, retryAfterMs: this.#meanStayMs() }
   }

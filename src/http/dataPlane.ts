@@ -18,7 +18,7 @@ import { type DemandReaders, LARGE_BYTES } from './demandReaders.ts'
 import type { Admission, Doorkeeper } from './doorkeeper.ts'
 import { doubtOf } from './framingDoubt.ts'
 import { isTooLate, takeNoMoreFrom } from './lastWord.ts'
-import { type Place, REQUEST_BYTES, type Receiving } from './receiving.ts'
+import type { Place, Receiving } from './receiving.ts'
 import { refusalReply } from './refusals.ts'
 import { declaredBytes, discardBody, readBody } from './requestBody.ts'
 import { traceIdOf } from './traceparent.ts'
@@ -107,7 +107,7 @@ function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned
   if (wrong !== undefined) return hangUp(request, wrong)
   const match = matchOperation(request.method ?? '', request.url ?? '')
   if (match.kind !== 'found') return unrouted(match, request)
-  if (sluicesPassed(request.headers.via) >= MOST_SLUICES) return { refusal: LOOP, operation: match.route.operation }
+  if (sluicesPassed(request.rawHeaders) >= MOST_SLUICES) return { refusal: LOOP, operation: match.route.operation }
   const place = (admission: Admission): Turned => {
     parts.identifying.took(parts.clock.nowMs() - beganMs)
     return placeFor(parts, request, match.route, admission)
@@ -119,14 +119,14 @@ function admit(parts: DataPlaneParts, request: Request): Turned | Promise<Turned
 function placeFor(parts: DataPlaneParts, request: Request, route: Route, admission: Admission): Turned {
   const { operation } = route
   if (admission.kind === 'refused') return { refusal: admission.refusal, operation }
-  const { flow, credential, roomFor, checkBody } = admission
+  const { flow, credential, roomFor, holder, checkBody } = admission
   const shed = parts.loop.shed(roomFor)
   if (shed) return { refusal: shed, operation }
   const bytes = declaredBytes(request)
   if (bytes > parts.maxBodyBytes) return { refusal: bodyTooLarge(parts.maxBodyBytes), operation }
-  const sharer = parts.clientsShare() ? flow.client : undefined
+  const sharer = parts.clientsShare() ? holder : undefined
   const place = parts.receiving.admit(roomFor, bytes, sharer)
-  if (!place) return { refusal: parts.receiving.refusal(roomFor, REQUEST_BYTES + bytes, sharer), operation }
+  if (!place) return { refusal: parts.receiving.refusal(roomFor, bytes, sharer), operation }
   const maxWaitMs = Math.min(admission.maxWaitMs ?? Infinity, parts.maxWaitMs(flow.priority))
   return {
     route,

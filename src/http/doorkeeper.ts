@@ -9,6 +9,7 @@ import type { Request } from '../transport/onePort.ts'
 import type { ClientAddress } from './clientAddress.ts'
 import { identify } from './identity.ts'
 import type { IngressGuard } from './ingressGuard.ts'
+import { UNPROVEN } from './receiving.ts'
 
 export interface DoorkeeperParts {
   address: ClientAddress
@@ -25,6 +26,8 @@ export type Admission =
       credential?: string
       /** The class in which it gets room here while its body comes: the lowest for who is not known until that has come. */
       roomFor: Priority
+      /** … and whose part of that room it takes: nobody's in particular for who is not known until then. */
+      holder: string
       /** What it asks for; undefined: nothing. */
       maxWaitMs: number | undefined
       /** What only the body can show, once it has been read. */
@@ -86,6 +89,7 @@ export class Doorkeeper {
       kind: 'in',
       flow,
       roomFor,
+      holder: isKnown ? flow.client : UNPROVEN,
       maxWaitMs,
       ...(credential !== undefined && { credential }),
       ...(checkBody && { checkBody }),

@@ -11,6 +11,8 @@ import { RoomShares } from './roomShares.ts'
 export const REQUEST_BYTES = 16 * 1024
 /** Of a declared length so much is taken before a byte has come: a body no larger is never refused in its middle. */
 export const ADVANCE_BYTES = 64 * 1024
+/** No client's name: those whose body has still to show who they are have one part together. */
+export const UNPROVEN = ''
 
 export class Receiving {
   readonly stage: Stage
@@ -24,27 +26,31 @@ export class Receiving {
 
   /**
    * undefined: the whole of it would find no room now, so that none of it need be sent. `declaredBytes` is 0 where no length
-   * is declared. `client`: whose share of the room it is; absent: nobody shares it. What is admitted must be released.
+   * is declared. `client`: whose part of the room it is to take; absent: nobody shares it. What is admitted must be released.
    */
   admit(priority: Priority, declaredBytes: number, client?: string): Place | undefined {
-    if (!this.#hasRoom(priority, REQUEST_BYTES + declaredBytes, client)) return undefined
+    if (this.#lack(priority, REQUEST_BYTES + declaredBytes, 0, client)) return undefined
     const advanceBytes = Math.min(declaredBytes, ADVANCE_BYTES)
-    this.enter(priority, REQUEST_BYTES + advanceBytes, client)
+    this.enter(priority, REQUEST_BYTES + advanceBytes, 0, client)
     return new Place(this, priority, client, advanceBytes)
   }
 
-  /** Counted. Of one that found no room for so many bytes. */
-  refusal(priority: Priority, bytes: number, client?: string): Refusal {
-    const isShare = client !== undefined && this.stage.fits(priority, bytes)
-    return isShare ? this.stage.refusalOf(client, priority) : this.stage.refusal(priority)
+  /** Counted. What one is told who was not admitted just now. */
+  refusal(priority: Priority, declaredBytes: number, client?: string): Refusal {
+    return this.refusalFor(this.#lack(priority, REQUEST_BYTES + declaredBytes, 0, client), priority, client)
   }
 
-  /** False: there is no room, and nothing was taken. */
-  enter(priority: Priority, bytes: number, client: string | undefined): boolean {
-    if (!this.#hasRoom(priority, bytes, client)) return false
+  refusalFor(lack: Lack | undefined, priority: Priority, client: string | undefined): Refusal {
+    return lack === 'part' ? this.stage.refusalOf(holderOf(client)) : this.stage.refusal(priority)
+  }
+
+  /** For a request that holds `own` already. What is lacking, if anything is: nothing was taken then. */
+  enter(priority: Priority, bytes: number, own: number, client: string | undefined): Lack | undefined {
+    const lack = this.#lack(priority, bytes, own, client)
+    if (lack) return lack
     this.stage.enter(priority, bytes)
     if (client !== undefined) this.#shares.took(client, bytes)
-    return true
+    return undefined
   }
 
   leave(bytes: number, client: string | undefined): void {
@@ -52,13 +58,18 @@ export class Receiving {
     if (client !== undefined) this.#shares.took(client, -bytes)
   }
 
-  #hasRoom(priority: Priority, bytes: number, client: string | undefined): boolean {
-    const { stage } = this
-    return (
-      stage.fits(priority, bytes) &&
-      (client === undefined || this.#shares.allows(client, bytes, stage.limit - stage.depth))
-    )
+  #lack(priority: Priority, bytes: number, own: number, client: string | undefined): Lack | undefined {
+    const free = this.stage.free(priority)
+    if (bytes > free) return 'room'
+    return client === undefined || this.#shares.allows(client, bytes, own, free) ? undefined : 'part'
   }
+}
+
+/** `part`: there is room, and no more of it for this client. */
+type Lack = 'room' | 'part'
+
+function holderOf(client: string | undefined): string {
+  return client === UNPROVEN ? 'Requests whose credentials are yet to be proven hold' : `The client ${client} holds`
 }
 
 /** One request's part. */
@@ -69,6 +80,7 @@ export class Place {
   readonly #beganMs: number
   #bodyBytes: number
   #arrivedBytes = 0
+  #lack: Lack | undefined
   #isReleased = false
 
   constructor(receiving: Receiving, priority: Priority, client: string | undefined, advanceBytes: number) {
@@ -83,7 +95,8 @@ export class Place {
   arrived(bytes: number): boolean {
     const more = this.#arrivedBytes + bytes - this.#bodyBytes
     if (more > 0) {
-      if (!this.#receiving.enter(this.#priority, more, this.#client)) return false
+      this.#lack = this.#receiving.enter(this.#priority, more, REQUEST_BYTES + this.#bodyBytes, this.#client)
+      if (this.#lack) return false
       this.#bodyBytes += more
     }
     this.#arrivedBytes += bytes
@@ -92,7 +105,7 @@ export class Place {
 
   /** What one is told whose next bytes found no room. */
   refusal(): Refusal {
-    return this.#receiving.refusal(this.#priority, ADVANCE_BYTES, this.#client)
+    return this.#receiving.refusalFor(this.#lack, this.#priority, this.#client)
   }
 
   /** The body's end has come. */

@@ -2,6 +2,7 @@
 import type { Refusal, RefusalCode } from '../domain/refusal.ts'
 import { errorTypeHeader, exceptionBody } from '../wire/exceptions.ts'
 import type { Operation } from '../wire/operations.ts'
+import { LOOP_DETECTED } from '../wire/via.ts'
 
 interface Shape {
   status: number
@@ -15,7 +16,7 @@ export const REFUSAL_SHAPES: Record<RefusalCode, Shape> = {
   'method-not-allowed': { status: 405, exception: 'UnknownOperationException' },
   'body-too-large': { status: 413, exception: 'ValidationException' },
   'malformed-request': { status: 400, exception: 'ValidationException' },
-  'request-loop': { status: 508, exception: 'InternalServerException' },
+  'request-loop': { status: LOOP_DETECTED, exception: 'InternalServerException' },
   'address-limit': { status: 429, exception: 'ThrottlingException' },
   'no-credentials': { status: 403, exception: 'MissingAuthenticationTokenException' },
   'unknown-key': { status: 403, exception: 'UnrecognizedClientException' },
@@ -65,7 +66,7 @@ export function refusalReply(refusal: Refusal, dialect: Operation['dialect'], re
     refusal.code,
   ]
   // OpenAI's and Anthropic's SDKs retry by this header before they look at the status.
-  if (status === 400 || status === 508) headers.push('x-should-retry', 'false')
+  if (status === 400 || status === LOOP_DETECTED) headers.push('x-should-retry', 'false')
   if (refusal.retryAfterMs !== undefined) headers.push(...retryHints(refusal.retryAfterMs))
   return { status, headers, body }
 }

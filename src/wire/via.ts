@@ -4,13 +4,20 @@
 const OURS = '1.1 sluice'
 /** One behind the other; more are a circle. */
 export const MOST_SLUICES = 4
+/** What the last of them says. */
+export const LOOP_DETECTED = 508
 
-/** Those that a request's `via` names; undefined: it has none. */
-export function sluicesPassed(via: string | undefined): number {
-  return via === undefined ? 0 : via.split(',').filter(one => one.trim() === OURS).length
+/** Those that a request names in its flat headers, in whichever line. */
+export function sluicesPassed(headers: string[]): number {
+  let passed = 0
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (headers[i]!.length !== 3 || headers[i]!.toLowerCase() !== 'via') continue
+    for (const one of headers[i + 1]!.split(',')) if (one.trim() === OURS) passed += 1
+  }
+  return passed
 }
 
 /** What the next is told. Other proxies are nobody's business there. */
-export function viaOnward(via: string | undefined): string {
-  return new Array(sluicesPassed(via) + 1).fill(OURS).join(', ')
+export function viaOnward(headers: string[]): string {
+  return new Array(sluicesPassed(headers) + 1).fill(OURS).join(', ')
 }

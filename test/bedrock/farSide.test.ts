@@ -102,21 +102,40 @@ test('credentials that stand in for a simulator are never sent to AWS, and are g
   await assert.rejects(proof(pool()), StandInCredentials)
   const vpc = 'https://vpce-0a1b-2c3d.bedrock-runtime.us-east-1.vpce.amazonaws.com'
   await assert.rejects(proof(pool({ endpoint: vpc })), StandInCredentials)
+  await assert.rejects(proof(pool({ region: 'eusc-de-east-1' })), StandInCredentials)
   assert.match(await proof(pool({ endpoint: 'http://simulator:8081' })), /Credential=simulator\//)
   process.env.AWS_ACCESS_KEY_ID = 'AKIDOFSIXTEEN016'
   assert.match(await proof(pool()), /Credential=AKIDOFSIXTEEN016\//)
 })
 
-test('an endpoint of AWS, by Region or by name, is known for one, and no other is', () => {
-  const isAws = (endpoint?: string) => farSides(pool(endpoint ? { endpoint } : {}), {}).runtime.isAws
-  assert.equal(isAws(), true)
-  assert.equal(isAws('https://vpce-0a1b.bedrock-runtime.us-east-1.vpce.amazonaws.com'), true)
-  assert.equal(isAws('https://bedrock-runtime.us-east-1.api.aws'), true)
-  for (const url of [
-    'http://127.0.0.1:8080',
-    'http://nginx',
-    'https://amazonaws.com.example.org',
-    'https://xamazonaws.com',
+test('hosts of Bedrock, in every partition, do not lead back; any other endpoint may, load balancers on AWS too', () => {
+  const leadsBack = (rest: Partial<PoolSettings>) => {
+    const { runtime, control } = farSides(pool(rest), {})
+    assert.equal(runtime.mayLeadBack, control.mayLeadBack)
+    return runtime.mayLeadBack
+  }
+  for (const region of [
+    'us-east-1',
+    'us-gov-west-1',
+    'cn-north-1',
+    'eusc-de-east-1',
+    'us-iso-east-1',
+    'us-isob-east-1',
   ])
-    assert.equal(isAws(url), false, url)
+    assert.equal(leadsBack({ region }), false, region)
+  for (const host of [
+    'vpce-0a1b-2c3d.bedrock-runtime.us-east-1.vpce.amazonaws.com',
+    'bedrock-runtime-fips.us-east-1.amazonaws.com',
+    'bedrock-runtime.us-east-1.api.aws',
+  ])
+    assert.equal(leadsBack({ endpoint: `https://${host}` }), false, host)
+  for (const host of [
+    '127.0.0.1:8080',
+    'nginx',
+    'bedrock',
+    'bedrock.internal.example.org',
+    'my-alb-123.us-east-1.elb.amazonaws.com',
+    'a1.execute-api.us-east-1.amazonaws.com',
+  ])
+    assert.equal(leadsBack({ endpoint: `http://${host}` }), true, host)
 })

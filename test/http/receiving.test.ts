@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { PRIORITIES } from '../../src/domain/model.ts'
+import { PRIORITIES, type Priority } from '../../src/domain/model.ts'
 import { Stage } from '../../src/gateway/stage.ts'
-import { ADVANCE_BYTES, REQUEST_BYTES, Receiving } from '../../src/http/receiving.ts'
+import { ADVANCE_BYTES, REQUEST_BYTES, Receiving, UNPROVEN } from '../../src/http/receiving.ts'
 import { seeded } from '../support/seeds.ts'
 import { VirtualClock } from '../support/virtualClock.ts'
 
@@ -82,54 +82,73 @@ test('heads that declare much and send nothing keep no room from others', () => 
   assert.ok(receiving.admit('low', 25 * MB))
 })
 
-/** Bytes that bodies without a length may send until there is no more room, of clients that take turns. */
-function fill(receiving: Receiving, clients: string[]): number[] {
-  const places = clients.map(client => receiving.admit('high', 0, client)!)
-  const taken = clients.map(() => 0)
+/** What clients hold whose requests take turns until there is no more room for any. */
+function fill(receiving: Receiving, clients: string[], priority: Priority): number[] {
+  const held = clients.map(() => 0)
+  const begin = (client: string) => receiving.admit(priority, 0, client)
+  const places = clients.map(begin)
   let isTaking = true
   while (isTaking) {
     isTaking = false
-    for (const [i, place] of places.entries()) {
-      if (!place.arrived(KB)) continue
-      taken[i]! += KB
-      isTaking = true
+    for (const [i, client] of clients.entries()) {
+      const place = places[i]
+      // Of several requests, each of a megabyte at most.
+      const more = place?.arrived(KB) ? KB : 0
+      if (held[i]! % MB === 0) places[i] = begin(client)
+      held[i]! += more
+      isTaking ||= more > 0
     }
   }
-  return taken
+  return held
 }
 
-for (const [clients, part] of [
-  [['a'], 4 / 5],
-  [['a', 'b'], 4 / 9],
-  [['a', 'b', 'c'], 4 / 13],
+for (const [priority, most] of [
+  ['high', 1],
+  ['normal', 0.9],
+  ['low', 0.8],
 ] as const)
-  test(`of ${clients.length} clients that want all, each holds ${part.toFixed(2)} of the room, and one more finds some`, () => {
-    const { stage, receiving } = receivingOf(10 * MB)
-    for (const taken of fill(receiving, [...clients])) {
-      assert.ok(Math.abs(taken - part * 10 * MB) < 2 * REQUEST_BYTES, `${taken / MB} MB`)
-    }
-    const refusal = receiving.refusal('high', KB, clients[0])
-    assert.match(refusal.message, /^The client a holds its part of this gateway \(receive\), please wait/)
-    assert.equal(stage.isFull, false)
-    assert.equal(stage.refused[0], 1)
-    assert.ok(receiving.admit('high', 100 * KB, 'newcomer'))
-  })
+  for (const clients of [['a'], ['a', 'b'], ['a', 'b', 'c']])
+    test(`of ${clients.length} ${priority} that want all each holds its part, and one more of the class finds some`, () => {
+      const { stage, receiving } = receivingOf(64 * MB)
+      const part = (4 / (4 * clients.length + 1)) * most
+      for (const held of fill(receiving, clients, priority))
+        assert.ok(Math.abs(held - part * 64 * MB) < MB, `${held / MB} MB, not ${part * 64}`)
+      const refusal = receiving.refusal(priority, KB, clients[0])
+      assert.match(refusal.message, /^The client a holds as much as one may of this gateway \(receive\), please wait/)
+      assert.deepEqual([stage.isFull, stage.refused], [false, [0, 0, 0]])
+      assert.ok(receiving.admit(priority, MB, 'newcomer'))
+    })
 
-test('who alone holds a part has it all again once it is given back', () => {
-  const { receiving } = receivingOf(10 * MB)
-  const place = receiving.admit('high', 7 * MB, 'a')!
-  assert.ok(place.arrived(7 * MB))
-  assert.equal(receiving.admit('high', 2 * MB, 'a'), undefined)
-  assert.ok(receiving.admit('high', 2 * MB, 'b'))
-  place.release()
-  assert.ok(receiving.admit('high', 6 * MB, 'a'))
+test('what a client holds for its low requests leaves it room for the others', () => {
+  const { receiving } = receivingOf(64 * MB)
+  fill(receiving, ['a'], 'low')
+  assert.equal(receiving.admit('low', MB, 'a'), undefined)
+  assert.ok(receiving.admit('normal', MB, 'a') && receiving.admit('high', MB, 'a'))
 })
 
-test('where the room itself is full, that is what is said', () => {
-  const { stage, receiving } = receivingOf(MB)
-  while (receiving.admit('high', 0));
-  assert.match(receiving.refusal('high', REQUEST_BYTES, 'a').message, /^Too many requests are in this gateway/)
-  assert.equal(stage.isFull, true)
+test('the only request of a client may be as large as the room allows, and a second one not', () => {
+  const { receiving } = receivingOf(10 * MB)
+  const place = receiving.admit('high', 9 * MB, 'a')!
+  assert.ok(place.arrived(9 * MB))
+  assert.equal(receiving.admit('high', 600 * KB, 'a'), undefined)
+  assert.ok(receiving.admit('high', 600 * KB, 'b'))
+  place.release()
+  assert.ok(receiving.admit('high', 9 * MB, 'a'))
+})
+
+test('one whose next bytes find no room is told whether it is its part that is used up', () => {
+  const { stage, receiving } = receivingOf(10 * MB)
+  const [first, second] = [receiving.admit('high', 0, 'a')!, receiving.admit('high', 0, 'a')!]
+  first.arrived(7 * MB)
+  assert.equal(second.arrived(2 * MB), false)
+  assert.match(second.refusal().message, /^The client a holds/)
+  const other = receiving.admit('high', 0, UNPROVEN)!
+  assert.equal(other.arrived(4 * MB), false)
+  assert.match(other.refusal().message, /^Too many requests are in this gateway/)
+  assert.equal(stage.refused[0], 1)
+  receiving.admit('high', 0, UNPROVEN)
+  assert.equal(other.arrived(2.5 * MB), false)
+  assert.match(other.refusal().message, /^Requests whose credentials are yet to be proven hold as much as one may/)
 })
 
 test('whatever becomes of requests, what is held is what they hold, and nothing once all have ended', async t => {

@@ -12,7 +12,9 @@ import { CONVERSE, callHttp1, HELLO, until } from '../support/wire.ts'
 
 const BOTO = newSigningKey(randomBytes)
 const KEY = `sluice_${'k'.repeat(43)}`
-/** With the 16 KB that each request counts twelve of them are all there is, and ten all that the lowest class may take. */
+/** Of the client in whose name others ask. */
+const OTHER_KEY = `sluice_${'o'.repeat(43)}`
+/** With the 16 KB that each request counts ten of them are all that one client may hold, and eight in the lowest class. */
 const BODY_BYTES = 64 * 1024
 const ROOM_BYTES = 1024 * 1024
 
@@ -28,7 +30,7 @@ server: { maxBodyBytes: 786432 }
 stages: { maxReceivingBytes: ${ROOM_BYTES} }
 auth: { mode: keys }
 clients:
-  - { name: boto, sigv4: { accessKeyId: ${BOTO.accessKeyId}, secretEnv: SECRET_OF_BOTO } }
+  - { name: boto, sigv4: { accessKeyId: ${BOTO.accessKeyId}, secretEnv: SECRET_OF_BOTO }, keySha256: ${keySha256(OTHER_KEY)} }
   - { name: app, keySha256: ${keySha256(KEY)} }`,
     ),
   )
@@ -76,17 +78,21 @@ async function fill(t: TestContext, url: string, secret: string): Promise<number
   throw new Error('nothing bounds them')
 }
 
-const fits = { headers: { 'x-api-key': KEY, 'x-sluice-priority': 'high' }, body: HELLO.padEnd(BODY_BYTES) }
+/** All that they leave, and more than a part of it. */
+const fits = (key: string) => ({
+  headers: { 'x-api-key': key, 'x-sluice-priority': 'high' },
+  body: HELLO.padEnd(300 * 1024),
+})
 
-test('who knows no more than an access key id leaves room for those who are known, whatever class it asks for', async t => {
+test('who knows no more than an access key id leaves room for those who are known, whatever class and in whose name it asks for', async t => {
   const { url } = await start(t)
-  assert.equal(await fill(t, url, 'not the secret'), 10)
-  assert.equal((await callHttp1(url, fits)).status, 200)
+  assert.equal(await fill(t, url, 'not the secret'), 8)
+  for (const key of [KEY, OTHER_KEY]) assert.equal((await callHttp1(url, fits(key))).status, 200)
 })
 
 test('who was right before, from the same address, has room in the class it asks for', async t => {
   const { url } = await start(t)
   const headers = Object.fromEntries(headersOf(url, HELLO, BOTO.secret))
   assert.equal((await callHttp1(url, { headers, body: HELLO })).status, 200)
-  assert.equal(await fill(t, url, BOTO.secret), 12)
+  assert.equal(await fill(t, url, BOTO.secret), 10)
 })
