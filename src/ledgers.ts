@@ -85,7 +85,7 @@ export async function buildLedger(config: Config, log: Logger, metrics: Metrics)
     flights,
     redis: link.address,
     async close() {
-      limits.close()
+      await limits.close()
       await flights.close()
       await ledger.close()
       await link.close()

@@ -7,7 +7,7 @@ export interface ClientLimits {
   take(client: string, settings: LimitSettings, tokens: number, id: string): Admission | Promise<Admission>
   /** The clients that have limits from now on: what others used is forgotten. */
   keep(clients: ReadonlySet<string>): void
-  close(): void
+  close(): Promise<void>
 }
 
 export type Admission =

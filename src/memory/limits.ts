@@ -31,7 +31,7 @@ export class MemoryClientLimits implements ClientLimits {
     for (const client of this.#meters.keys()) if (!clients.has(client)) this.#meters.delete(client)
   }
 
-  close(): void {}
+  async close(): Promise<void> {}
 
   #nowMs(): number {
     return Math.floor(this.#clock.nowMs())

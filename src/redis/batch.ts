@@ -15,10 +15,12 @@ export class Batch<Item> {
 
   add(item: Item): void {
     this.#items.push(item)
-    if (this.#items.length > 1) return
-    this.#soon(() => {
-      for (const part of parts(this.take())) this.#send(part)
-    })
+    if (this.#items.length === 1) this.#soon(() => this.flush())
+  }
+
+  /** What has been added goes out now. */
+  flush(): void {
+    for (const part of parts(this.take())) this.#send(part)
   }
 
   get size(): number {

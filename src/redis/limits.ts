@@ -39,6 +39,7 @@ export class RedisClientLimits implements ClientLimits {
   /** Calls of clients with a bound on them, by client. */
   readonly #inFlight = new Map<string, Set<string>>()
   #cancelRenewal: (() => void) | undefined
+  readonly #telling = new Set<Promise<void>>()
 
   constructor(parts: RedisClientLimitsParts) {
     this.#parts = parts
@@ -77,9 +78,11 @@ export class RedisClientLimits implements ClientLimits {
       if (!clients.has(key.slice(key.indexOf(' ') + 1))) this.#settlements.delete(key)
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#cancelRenewal?.()
-    this.#parts.standIn.close()
+    await this.#parts.standIn.close()
+    for (const batch of this.#settlements.values()) batch.flush()
+    await Promise.all(this.#telling)
   }
 
   #batch(client: string, algorithm: Algorithm): Batch<Settlement> {
@@ -87,7 +90,7 @@ export class RedisClientLimits implements ClientLimits {
     let batch = this.#settlements.get(key)
     if (!batch) {
       const script = LIMIT_SCRIPTS.settle[algorithm]
-      batch = new Batch(this.#parts.soon, settlements => void this.#try(script, client, settlements.flat()))
+      batch = new Batch(this.#parts.soon, settlements => this.#tell(script, client, settlements))
       this.#settlements.set(key, batch)
     }
     return batch
@@ -114,6 +117,11 @@ export class RedisClientLimits implements ClientLimits {
         for (const some of parts([...ids])) void this.#try(LIMIT_SCRIPTS.renew, client, [LEASE_MS, ...some])
       this.#renewLater()
     })
+  }
+
+  #tell(script: Script, client: string, settlements: Settlement[]): void {
+    const telling = this.#try(script, client, settlements.flat()).finally(() => this.#telling.delete(telling))
+    this.#telling.add(telling)
   }
 
   async #try(script: Script, client: string, args: (string | number)[]): Promise<void> {

@@ -108,7 +108,7 @@ test('a client without limits gets the handler itself: no promise, no answer of 
       throw new Error('nobody asked')
     },
     keep() {},
-    close() {},
+    async close() {},
   }
   const { answer } = await world.call({
     play: async inner => {

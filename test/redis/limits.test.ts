@@ -110,7 +110,7 @@ for (const algorithm of ALGORITHMS)
         const own = await play(new MemoryClientLimits(here), here, history, limits, client)
         const shared = openLimits(link, there)
         assert.deepEqual(await play(shared, there, history, limits, client), own)
-        shared.close()
+        await shared.close()
       }),
       seeded(t, 150),
     )
@@ -164,7 +164,7 @@ test('the places of a gateway that died are free when its lease is over, and not
   await dead.take(client, settings, 0, 'lost')
   const kept = await alive.take(client, settings, 0, 'kept')
   await clock.advance(5_000)
-  dead.close()
+  await dead.close()
   await clock.advance(LEASE_MS - 5_001)
   assert.equal((await alive.take(client, settings, 0, 'early')).kind, 'refused')
   await clock.advance(1)
@@ -174,7 +174,34 @@ test('the places of a gateway that died are free when its lease is over, and not
   assert.ok(kept.kind === 'allowed')
   kept.end(0)
   assert.equal((await alive.take(client, settings, 0, 'more')).kind, 'allowed')
-  alive.close()
+  await alive.close()
+})
+
+test('what has ended is told before it closes, by scripts that Redis does not know yet too', async t => {
+  const clock = new StoryClock()
+  const client = newName()
+  const settings: LimitSettings = { algorithm: 'token-bucket', concurrent: 1 }
+  const [own, admin] = [await upLink(server.url, PATIENT), new Redis(server.url)]
+  t.after(async () => {
+    admin.disconnect()
+    await own.close()
+  })
+  // The turn of the event loop does not end before it closes.
+  const leaving = new RedisClientLimits({
+    link: own,
+    standIn: new MemoryClientLimits(clock),
+    clock,
+    soon: () => {},
+    nowMs: () => clock.nowMs(),
+  })
+  const admission = await leaving.take(client, settings, 0, 'a')
+  assert.ok(admission.kind === 'allowed')
+  admission.end(0)
+  await admin.script('FLUSH')
+  await leaving.close()
+  await own.close()
+  await loadLimitScripts([server.url])
+  assert.equal((await openLimits(link, clock).take(client, settings, 0, 'b')).kind, 'allowed')
 })
 
 test("by Redis's own clock: a refused call comes back after what it was told", async () => {
@@ -195,7 +222,7 @@ test("by Redis's own clock: a refused call comes back after what it was told", a
   const retryAfterMs = await spent()
   assert.ok(retryAfterMs > 0 && retryAfterMs <= 50, `${retryAfterMs} ms`)
   await until(async () => (await limits.take(client, settings, 0, 'later')).kind === 'allowed', 'one has leaked')
-  limits.close()
+  await limits.close()
 })
 
 test('while Redis is away this process counts alone, with the whole limit, and what Redis knew is there again after', async t => {
@@ -233,7 +260,7 @@ test('while Redis is away this process counts alone, with the whole limit, and w
     calls.find(([, ok]) => !ok),
     ['limits-take', false],
   )
-  limits.close()
+  await limits.close()
 })
 
 test('every key is one that meters.lua tells of, ends by itself, and a log stays bounded', async () => {
@@ -264,7 +291,7 @@ test('every key is one that meters.lua tells of, ends by itself, and a log stays
     if (/log:/.test(key)) assert.ok((await redis.hlen(key)) <= 1_002)
   }
   redis.disconnect()
-  shared.close()
+  await shared.close()
 })
 
 function keysToldOf(): RegExp[] {

@@ -12,7 +12,7 @@ const NO_STAND_IN: ClientLimits = {
     throw new Error('Redis was asked in vain')
   },
   keep() {},
-  close() {},
+  async close() {},
 }
 
 /** Settlements go out at once, so that they arrive before what is asked next. */
