@@ -5,10 +5,11 @@ export const MOST_AT_ONCE = 100
 
 export class Batch<Item> {
   readonly #soon: (task: () => void) => void
-  readonly #send: (items: Item[]) => void
+  readonly #send: (items: Item[]) => Promise<void>
+  readonly #underWay = new Set<Promise<void>>()
   #items: Item[] = []
 
-  constructor(soon: (task: () => void) => void, send: (items: Item[]) => void) {
+  constructor(soon: (task: () => void) => void, send: (items: Item[]) => Promise<void>) {
     this.#soon = soon
     this.#send = send
   }
@@ -20,7 +21,16 @@ export class Batch<Item> {
 
   /** What has been added goes out now. */
   flush(): void {
-    for (const part of parts(this.take())) this.#send(part)
+    for (const part of parts(this.take())) {
+      const sending = this.#send(part)
+      this.#underWay.add(sending)
+      void sending.finally(() => this.#underWay.delete(sending))
+    }
+  }
+
+  /** Resolves when what has gone out so far has its answer. `send` must not reject. */
+  async answered(): Promise<void> {
+    await Promise.all(this.#underWay)
   }
 
   get size(): number {

@@ -39,7 +39,6 @@ export class RedisClientLimits implements ClientLimits {
   /** Calls of clients with a bound on them, by client. */
   readonly #inFlight = new Map<string, Set<string>>()
   #cancelRenewal: (() => void) | undefined
-  readonly #telling = new Set<Promise<void>>()
 
   constructor(parts: RedisClientLimitsParts) {
     this.#parts = parts
@@ -81,8 +80,9 @@ export class RedisClientLimits implements ClientLimits {
   async close(): Promise<void> {
     this.#cancelRenewal?.()
     await this.#parts.standIn.close()
-    for (const batch of this.#settlements.values()) batch.flush()
-    await Promise.all(this.#telling)
+    const batches = [...this.#settlements.values()]
+    for (const batch of batches) batch.flush()
+    await Promise.all(batches.map(batch => batch.answered()))
   }
 
   #batch(client: string, algorithm: Algorithm): Batch<Settlement> {
@@ -90,7 +90,7 @@ export class RedisClientLimits implements ClientLimits {
     let batch = this.#settlements.get(key)
     if (!batch) {
       const script = LIMIT_SCRIPTS.settle[algorithm]
-      batch = new Batch(this.#parts.soon, settlements => this.#tell(script, client, settlements))
+      batch = new Batch(this.#parts.soon, settlements => this.#try(script, client, settlements.flat()))
       this.#settlements.set(key, batch)
     }
     return batch
@@ -117,11 +117,6 @@ export class RedisClientLimits implements ClientLimits {
         for (const some of parts([...ids])) void this.#try(LIMIT_SCRIPTS.renew, client, [LEASE_MS, ...some])
       this.#renewLater()
     })
-  }
-
-  #tell(script: Script, client: string, settlements: Settlement[]): void {
-    const telling = this.#try(script, client, settlements.flat()).finally(() => this.#telling.delete(telling))
-    this.#telling.add(telling)
   }
 
   async #try(script: Script, client: string, args: (string | number)[]): Promise<void> {

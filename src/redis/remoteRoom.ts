@@ -65,8 +65,8 @@ export class RemoteRoom implements Omit<RoomLedger, 'report'> {
       tick: () => this.#try(parts.calls.tick(), () => this.#lookout.heard()),
       isOpen: () => this.#isOpen,
     })
-    this.#asks = new Batch(parts.soon, asks => void this.#sendAsks(asks))
-    this.#charges = new Batch(parts.soon, charges => void this.#sendCharges(charges))
+    this.#asks = new Batch(parts.soon, asks => this.#sendAsks(asks))
+    this.#charges = new Batch(parts.soon, charges => this.#sendCharges(charges))
   }
 
   get isOpen(): boolean {
@@ -180,6 +180,8 @@ export class RemoteRoom implements Omit<RoomLedger, 'report'> {
   async leave(): Promise<void> {
     const wasOpen = this.#isOpen
     this.close('closing')
+    // What these cannot tell any more is owed.
+    await Promise.all([this.#asks.answered(), this.#charges.answered()])
     this.arrears.owe(this.#charges.take())
     if (wasOpen) await this.arrears.tell(this.#parts.calls).catch(() => {})
   }
