@@ -96,6 +96,7 @@ for (const [way, first, change] of WAYS) {
     change(folder, yamlOf([NEW]))
     await until(async () => (await status(NEW)) === 200, 'the new key is known', 10_000)
     assert.equal(await status(OLD), 403)
+    await until(() => told('config reloaded').length > 0, 'it says so')
     assert.equal(told('config reloaded').length, 1)
   })
 }
@@ -116,6 +117,7 @@ test('SIGHUP takes it over at once, once; a revoked key ends for new requests an
   // The watch has looked by now, and has not loaded the same again.
   writeFileSync(file, yamlOf([OLD, NEW], { pace: SLOWLY }))
   await until(async () => (await status(OLD)) === 200, 'the watch sees what comes after it', 10_000)
+  await until(() => told('config reloaded').length > 1, 'it says so')
   assert.equal(told('config reloaded').length, 2)
 })
 
