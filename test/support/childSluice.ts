@@ -13,7 +13,7 @@ export interface ChildSluice {
   process: ChildProcess
   /** Resident memory, bytes. */
   residentBytes(): number
-  /** The code it exited with, once it has. */
+  /** The code it exited with, once it has and all it wrote has been read. */
   exited: Promise<number | null>
   /** All it has written, both streams. */
   output(): string
@@ -115,6 +115,6 @@ export function beginSluice(
   child.stderr.on('data', chunk => {
     output += chunk
   })
-  const exited = new Promise<number | null>(resolve => child.on('exit', resolve))
+  const exited = new Promise<number | null>(resolve => child.on('close', resolve))
   return { process: child, exited, output: () => output }
 }
