@@ -56,8 +56,6 @@ export interface Environment {
   secrets?: Secrets
 }
 
-const LONGEST_SETTLING_MS = 1_000
-
 export async function startSluice(config: Config, log: Logger, environment: Environment = {}): Promise<Sluice> {
   const address = new ClientAddress(networksOf(config.server.trustedProxies))
   const port = portOptions(config, address)
@@ -159,7 +157,10 @@ function doorOf(
   }
 }
 
-/** Resolves once the server has closed, or once the grace is over and every connection has been destroyed. */
+/**
+ * Resolves once the server has closed, or once the grace is over and every connection has been destroyed; and, within the same
+ * grace, once the calls without a client have ended. Gives how many clients were cut.
+ */
 async function drain(app: ReturnType<typeof buildApp>, { book, unattended }: Core, graceMs: number): Promise<number> {
   const startedMs = systemClock.nowMs()
   let cut = 0
@@ -173,6 +174,8 @@ async function drain(app: ReturnType<typeof buildApp>, { book, unattended }: Cor
   await settled(book)
   return cut
 }
+
+const LONGEST_SETTLING_MS = 1_000
 
 /** What was cut has still to be settled and written down, with nobody to wait for. */
 async function settled(book: Book): Promise<void> {

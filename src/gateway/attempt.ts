@@ -88,6 +88,14 @@ export class Attempt implements Receiver, FlowControl {
     this.#flow.resume()
   }
 
+  #abort(call: Call): void {
+    if (this.#isOver()) return
+    if (this.#state.kind === 'sent') this.#signal?.abandoned()
+    this.#state = { kind: 'aborted', sent: call.isSent }
+    call.abandon()
+    this.#ended()
+  }
+
   /** Asked for by whoever holds its bytes; once nobody does, they flow. */
   pause(): void {
     if (!this.#isUnheard) this.#flow.pause()
@@ -95,14 +103,6 @@ export class Attempt implements Receiver, FlowControl {
 
   resume(): void {
     this.#flow.resume()
-  }
-
-  #abort(call: Call): void {
-    if (this.#isOver()) return
-    if (this.#state.kind === 'sent') this.#signal?.abandoned()
-    this.#state = { kind: 'aborted', sent: call.isSent }
-    call.abandon()
-    this.#ended()
   }
 
   get usage(): Usage | undefined {
@@ -225,7 +225,7 @@ export class Attempt implements Receiver, FlowControl {
     this.#answer.refuse(refusal, this.#notes)
   }
 
-  /** Writes down what reached the client. */
+  /** Writes down what reached the client, and what Bedrock said it used whether or not anybody heard it. */
   report(run: Finished): void {
     const state = this.#state
     if (state.kind === 'answered') {
